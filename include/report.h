@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The only way anything is printed to people. Included by main.c, cmd_*.c, ops.c and daemon.c only:
+ * modules return sentences (diag.h) and leave it to the program to say them.
+ *
+ * Everything goes to stderr (stdout belongs to results), one line each, "program: ..." or, with
+ * --log-format=json, one JSON object {"time","level","message",...}. Thread-safe after
+ * report_start().
+ */
+#ifndef MODELDISK_REPORT_H
+#define MODELDISK_REPORT_H
+
+#include "diag.h"
+
+enum report_format { REPORT_TEXT, REPORT_JSON };
+enum report_level { REPORT_ERROR, REPORT_WARNING, REPORT_NOTE, REPORT_DEBUG };
+
+/* Start-up only. program is borrowed for the life of the process. Lines above max_level are
+ * dropped. */
+void report_start(const char *program, enum report_format format, enum report_level max_level);
+/* From now on, lines go to syslog(3) as well: for a daemon without a terminal. */
+void report_to_syslog(void);
+
+void report(enum report_level level, const char *fmt, ...) PRINTF_LIKE(2, 3);
+#define report_error(...)   report(REPORT_ERROR, __VA_ARGS__)
+#define report_warning(...) report(REPORT_WARNING, __VA_ARGS__)
+#define report_note(...)    report(REPORT_NOTE, __VA_ARGS__)
+#define report_debug(...)   report(REPORT_DEBUG, __VA_ARGS__)
+
+/* The error line of a diag; returns the exit status it calls for. */
+int report_diag(const struct diag *d);
+
+/*
+ * An event with fields for machines: key, value pairs of strings, ended by NULL. In text only
+ * message is printed, in JSON the fields are members beside it.
+ */
+void report_event(enum report_level level, const char *message, const char *const fields[]);
+
+/*
+ * Progress of one long piece of work. A bar on a terminal (redrawn at most ten times a second), a
+ * line every ten seconds in a log, a JSON object a second with REPORT_PROGRESS_JSON, nothing with
+ * OFF. One at a time.
+ */
+enum report_progress_mode {
+	REPORT_PROGRESS_AUTO, /* bar on a terminal, lines elsewhere */
+	REPORT_PROGRESS_BAR,
+	REPORT_PROGRESS_LINES,
+	REPORT_PROGRESS_JSON,
+	REPORT_PROGRESS_OFF,
+};
+/* label is borrowed until report_progress_end(). */
+void report_progress_start(enum report_progress_mode mode, const char *label, uint64_t total_bytes);
+void report_progress_add(uint64_t bytes); /* thread-safe, cheap */
+void report_progress_end(void);
+
+#endif

@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * dm-verity (kernel Documentation/admin-guide/device-mapper/verity.rst; superblock as cryptsetup
+ * writes it): the geometry of a hash tree, a builder that takes data blocks in any order, and the
+ * reader that turns bytes as found (struct blk) into bytes proven (struct vblk).
+ *
+ * Where things lie, relative to the start of the hash area:
+ *
+ *   0                     superblock (512 bytes, zero-padded to one hash block)     absent with
+ * no_superblock 1 hash block          top level (one block) | next level | ... | level 0
+ *
+ * Level 0 holds the digests of data blocks, level i + 1 those of level-i blocks. The root hash is
+ * the digest of the single top block; with one data block there is no level and the root hash is
+ * that block's digest.
+ */
+#ifndef MODELDISK_VERITY_H
+#define MODELDISK_VERITY_H
+
+#include "blk.h"
+#include "hash.h"
+#include "text.h"
+
+#define VERITY_SUPERBLOCK_LEN 512
+#define VERITY_MIN_BLOCK_LEN  512
+#define VERITY_MAX_BLOCK_LEN  65536
+#define VERITY_MAX_LEVELS     63 /* as the kernel's DM_VERITY_MAX_LEVELS */
+
+/* Everything besides the root hash that fixes what is proven. */
+struct verity_params {
+	enum hash_alg alg;
+	uint32_t hash_type; /* 1: salt first, digests padded to a power of two; 0 (Chrome OS): salt
+	                       last, packed */
+	uint32_t data_block_len; /* bytes, power of two, 512..64 KiB */
+	uint32_t hash_block_len; /* the same; may differ */
+	uint64_t data_blk_cnt;   /* data blocks covered */
+	uint16_t salt_len;       /* 0..256 */
+	uint8_t salt[HASH_MAX_SALT_LEN];
+	struct uuid uuid; /* of the superblock; no meaning for the proof */
+};
+
+/* Computed from params alone; every product checked. */
+struct verity_geometry {
+	uint32_t digest_stride;     /* bytes from one digest to the next in a hash block */
+	uint32_t digests_per_block; /* a power of two */
+	uint32_t level_cnt;         /* 0 for a single data block */
+	uint64_t level_blk_cnt[VERITY_MAX_LEVELS]; /* hash blocks of level i; level 0 is the widest
+	                                            */
+	uint64_t level_blk[VERITY_MAX_LEVELS];     /* first hash block of level i, counted from the
+	                                              start of the tree */
+	uint64_t tree_blk_cnt;                     /* hash blocks of all levels */
+	uint64_t tree_len;                         /* bytes of all levels, without the superblock */
+};
+
+/* -EINVAL: a parameter out of its range; -EUCLEAN: sizes that overflow. */
+int verity_geometry_init(struct verity_geometry *g, const struct verity_params *p, struct diag *d)
+        MUST_CHECK;
+
+/* Where the tree starts behind a superblock: one hash block (at least 512 bytes), as veritysetup
+ * places it. */
+uint64_t verity_tree_off(const struct verity_params *p);
+
+void verity_superblock_encode(const struct verity_params *p, uint8_t out[VERITY_SUPERBLOCK_LEN]);
+/* Hostile input. -ENOENT: no "verity" signature; -EUCLEAN: a field out of range; -EOPNOTSUPP:
+ * version or algorithm. */
+int verity_superblock_decode(const uint8_t in[VERITY_SUPERBLOCK_LEN], struct verity_params *out,
+                             struct diag *d) MUST_CHECK;
+
+/* ----------------------------------------------------------------------------------------------------------
+ * builder */
+
+/*
+ * Where finished hash blocks go: len bytes at off, counted from the start of the tree (level
+ * positions as in the geometry). Called from the thread that completed the block, never twice for
+ * one place, possibly from several threads at once. NULL: only the root hash is wanted.
+ */
+typedef int (*verity_sink)(void *ctx, uint64_t off, const void *buf, size_t len, struct diag *d);
+
+/*
+ * Takes every data block exactly once, in any order, from any thread, and holds only hash blocks
+ * that are neither untouched nor complete (memory: open groups, plus O(levels) for zero ranges).
+ */
+struct verity_build;
+int verity_build_new(const struct verity_params *p, verity_sink sink, void *ctx,
+                     struct verity_build **out, struct diag *d) MUST_CHECK;
+void verity_build_free(struct verity_build *b);
+DEFINE_SCOPED(verity_build, struct verity_build *, verity_build_free)
+/* cnt whole blocks at data, the first being block first_blk. Thread-safe; hashing happens outside
+ * any lock. */
+int verity_build_add(struct verity_build *b, uint64_t first_blk, uint64_t cnt, const void *data,
+                     struct diag *d) MUST_CHECK;
+/* The same for all-zero blocks: one digest for all; whole equal groups are hashed once per level.
+ * Thread-safe. */
+int verity_build_add_zero(struct verity_build *b, uint64_t first_blk, uint64_t cnt, struct diag *d)
+        MUST_CHECK;
+/*
+ * After the last block: the root hash (hash_len bytes). -EINVAL when blocks are missing (a mistake
+ * of the caller). The sink has then been called for every tree byte.
+ */
+int verity_build_finish(struct verity_build *b, uint8_t *root, struct diag *d) MUST_CHECK;
+/* Hash blocks held open now, and the most ever: for the memory bound's test. */
+void verity_build_usage(const struct verity_build *b, size_t *now, size_t *peak);
+
+/* -----------------------------------------------------------------------------------------------------------
+ * reader */
+
+/* Bytes proven against a root hash. Made by verity_open() only (and by tests/support for parser
+ * tests). */
+struct vblk;
+
+enum verity_failure_kind {
+	VERITY_FAILURE_PROOF, /* digest differs: the medium lies */
+	VERITY_FAILURE_MEDIA, /* the medium did not give the bytes */
+};
+
+/* One failed block, told to verity_options.on_failure before the read returns. */
+struct verity_failure {
+	enum verity_failure_kind kind;
+	int err;      /* what the read returns: -EBADMSG or the I/O error */
+	int level;    /* -1: a data block; else the tree level */
+	uint64_t blk; /* index of the data block, or of the hash block in its level */
+	uint64_t data_off, data_len; /* the proven bytes that are missing because of it */
+	uint64_t disk_off;           /* where the block lies on the outermost blk */
+	size_t digest_len;           /* PROOF only: */
+	uint8_t expected[HASH_MAX_LEN], found[HASH_MAX_LEN];
+};
+
+struct verity_options {
+	uint64_t cache_len; /* bound on cached proven hash blocks, bytes; 0: default
+	                       (VERITY_DEFAULT_CACHE_LEN) */
+	void (*on_failure)(void *ctx,
+	                   const struct verity_failure *f); /* thread-safe; may be NULL */
+	void *ctx;
+};
+#define VERITY_DEFAULT_CACHE_LEN (64 * MIB)
+
+/*
+ * Makes the proven view of data. hash holds the hash area; params come from the superblock at its
+ * byte 0 when params is NULL, else the tree starts at byte 0 of hash and there is no superblock.
+ * root_len must be the algorithm's length
+ * (-EINVAL otherwise). data and hash are borrowed and must outlive the vblk. opt may be NULL.
+ *
+ * The root hash alone does not fix the block count (docs/security.md "Geometry"): data_blk_cnt may
+ * be at most what data and hash can hold (-EUCLEAN), and callers must compare
+ * vblk_params()->data_blk_cnt with what they expect. Reads and proves the top hash block (or the
+ * only data block), so that a wrong root hash fails here: -EBADMSG.
+ */
+int verity_open(const struct blk *data, const struct blk *hash, const struct verity_params *params,
+                const uint8_t *root, size_t root_len, const struct verity_options *opt,
+                struct vblk **out, struct diag *d) MUST_CHECK;
+void vblk_close(struct vblk *v);
+DEFINE_SCOPED(vblk, struct vblk *, vblk_close)
+
+/*
+ * Reads exactly len bytes at off; every byte in buf has been hashed, in the buffer it is returned
+ * in (or the private one it is copied from), and proven up to the root. Blocks are read from the
+ * medium once. -EBADMSG: proof failed; I/O errors of the medium; -ERANGE outside. On failure buf is
+ * zeroed. d may be NULL. Thread-safe.
+ */
+int vblk_read(const struct vblk *v, uint64_t off, void *buf, size_t len, struct diag *d) MUST_CHECK;
+uint64_t vblk_size(const struct vblk *v); /* data_blk_cnt * data_block_len */
+const struct verity_params *
+vblk_params(const struct vblk *v); /* NULL for a test's vblk without a tree */
+
+struct vblk_stats {
+	uint64_t data_bytes;           /* proven and returned */
+	uint64_t data_blks, hash_blks; /* hashed */
+	uint64_t cache_hits, cache_misses;
+	uint64_t proof_failures, media_failures;
+};
+void vblk_get_stats(const struct vblk *v, struct vblk_stats *out);
+
+#endif

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A model repository as a tree of checked entries and the bytes behind them: a directory, or a git
+ * repository at one commit. Hides how git is reached (git.c) and how names are checked; knows
+ * nothing of disks.
+ *
+ * Thread rule: source_open() by one thread; afterwards files of one source may be read by several
+ * threads at once, one source_file by one thread.
+ */
+#ifndef MODELDISK_SOURCE_H
+#define MODELDISK_SOURCE_H
+
+#include "exclude.h"
+#include "tree.h"
+
+struct source_options {
+	const struct exclude *exclude; /* borrowed; may be NULL */
+	bool keep_owners;              /* directory: uid, gid of the files; else 0:0 */
+	bool keep_xattrs;              /* directory: extended attributes */
+	const char *cache_dir; /* git: where the bare cache lives; NULL: a private one that goes
+	                          with the source */
+	/* called for every path that is left out; may be NULL */
+	void (*on_excluded)(void *ctx, const char *path, const char *pattern);
+	void *ctx;
+};
+
+struct source;
+/*
+ * spec: a directory, a local git repository, or a URL (file, http, https). commit: full hex id,
+ * NULL for a directory that is to be taken as it is. Only metadata is read; contents later.
+ * -EUCLEAN: a name that git allows and a file system must not; -EINVAL: a commit that is not a full
+ * id, a missing commit argument; network errors; -EOPNOTSUPP: Git LFS pointers (until lfs.h is
+ * there), exotic file types.
+ */
+int source_open(const char *spec, const char *commit, const struct source_options *opt,
+                struct source **out, struct diag *d) MUST_CHECK;
+void source_close(struct source *s);
+DEFINE_SCOPED(source, struct source *, source_close)
+
+/* The tree, not yet finished (populate may rearrange it). Owned by the source. Root mode: 0755 for
+ * git, as is for a directory. */
+struct tree *source_tree(struct source *s);
+/* For the record: "directory" or "git"; the URL without credentials or the path; the full commit id
+ * or NULL. */
+const char *source_kind(const struct source *s);
+const char *source_location(const struct source *s);
+const char *source_commit(const struct source *s);
+
+/* The bytes of one regular file node of the tree. Opened without following links; -ESTALE when it
+ * changed since source_open(). */
+struct source_file;
+int source_file_open(struct source *s, const struct tree_node *n, struct source_file **out,
+                     struct diag *d) MUST_CHECK;
+/* Exactly len bytes at off (pread semantics); short content is -ESTALE. Ranges in ascending order
+ * are cheapest. */
+int source_file_read(struct source_file *f, uint64_t off, void *buf, size_t len, struct diag *d)
+        MUST_CHECK;
+/* The next byte at or behind off that may be non-zero (SEEK_DATA); node size if there is none. For
+ * holes. */
+uint64_t source_file_next_data(struct source_file *f, uint64_t off);
+/* For a file of which everything was read: has it still size and mtime as at source_open()? -ESTALE
+ * otherwise. */
+int source_file_close(struct source_file *f, struct diag *d) MUST_CHECK;
+
+#endif

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Carries contents to their places, once: each byte is written at its final offset and hashed for
+ * its leaf (and its file's digest) while it is hot. Contents may come in any order and from several
+ * threads, since the plans fixed every place before the first byte. Tails go to erofs_image, leaves
+ * to verity_build.
+ *
+ *   source, lfs ──bytes──► stream_file ──whole blocks──► output + verity_build
+ *                                └──tail──► erofs_image ──metadata block──► output + verity_build
+ * ──tree block──► output
+ *
+ * Thread rule: different stream_files may be used by different threads at once; stream_finish()
+ * comes after all of them.
+ */
+#ifndef MODELDISK_STREAM_H
+#define MODELDISK_STREAM_H
+
+#include "disk_plan.h"
+#include "erofs_image.h"
+#include "output.h"
+
+struct stream;
+struct stream_options {
+	void (*on_progress)(void *ctx, uint64_t content_bytes); /* thread-safe; may be NULL */
+	void *ctx;
+};
+/* Everything is borrowed and must outlive the stream. opt may be NULL. */
+int stream_new(const struct erofs_plan *erofs, const struct disk_plan *disk, struct output *out,
+               const struct stream_options *opt, struct stream **result, struct diag *d) MUST_CHECK;
+void stream_free(struct stream *s);
+DEFINE_SCOPED(stream, struct stream *, stream_free)
+
+/*
+ * A run of one regular file's content, from byte off (a multiple of 4096) to off + len: the whole
+ * file, or one of several runs that different threads carry. The run that ends at the file's size
+ * brings the tail.
+ */
+struct stream_file;
+int stream_file_new(struct stream *s, const struct tree_node *n, uint64_t off, uint64_t len,
+                    struct stream_file **out, struct diag *d) MUST_CHECK;
+/* The next bytes of the run. More than the run's length: -EINVAL. */
+int stream_file_write(struct stream_file *f, const void *buf, size_t len, struct diag *d)
+        MUST_CHECK;
+/* The next len bytes are zero (a hole): not read, not written, hashed once. */
+int stream_file_zero(struct stream_file *f, uint64_t len, struct diag *d) MUST_CHECK;
+/* -EINVAL when bytes are missing. Frees f in every case. */
+int stream_file_finish(struct stream_file *f, struct diag *d) MUST_CHECK;
+void stream_file_abandon(
+        struct stream_file *f); /* NULL allowed; the disk can then not be finished */
+
+/*
+ * After the last file: remaining metadata, zero regions, superblock, tree. Gives the root hash. The
+ * partition table is stream_write_table()'s, last of all, because its GUIDs may come from the root
+ * hash.
+ */
+int stream_finish(struct stream *s, uint8_t root[32], struct diag *d) MUST_CHECK;
+/* disk is the plan after disk_plan_set_root(). Nothing to do in the flat layout. */
+int stream_write_table(struct stream *s, const struct disk_plan *disk, struct diag *d) MUST_CHECK;
+
+#endif
