@@ -1,0 +1,146 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Installs what is missing, builds and passes every test: tests/run.sh
+# One named configuration, or several:                  tests/run.sh NAME...     (--list names them)
+# Each configuration is a function conf_NAME below; CI runs them all by calling this file without arguments.
+# A test that cannot run here says why and counts as skipped; with CI=true a skip is a failure.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+. tests/packages.sh
+
+passed=0 failed=0 skipped=0
+failures=()
+
+note() { printf '\n== %s\n' "$*"; }
+
+# count_result NAME STATUS: one check that is not a meson test
+count_result() {
+    case $2 in
+    0) passed=$((passed + 1)) ;;
+    77) skipped=$((skipped + 1)) && failures+=("skipped: $1") ;;
+    *) failed=$((failed + 1)) && failures+=("failed: $1") ;;
+    esac
+}
+
+check() {
+    local name=$1 status
+    shift
+    "$@"
+    status=$?
+    count_result "$name" $status
+    [ $status = 0 ] && echo "ok $name" || echo "not ok $name ($status)"
+}
+
+# build DIR [meson options]: configured once, then kept; compilers come from CC
+build() {
+    local dir=$1
+    shift
+    if [ ! -f "$dir/build.ninja" ]; then
+        meson setup "$dir" -Dwerror=true "$@" >"$dir.log" 2>&1 || { cat "$dir.log"; return 1; }
+    fi
+    ninja -C "$dir" >"$dir.log" 2>&1 || { tail -n 60 "$dir.log"; return 1; }
+    rm -f "$dir.log"
+}
+
+# meson_test CONFIGURATION DIR [meson test options]: every result is counted, failures are shown whole
+meson_test() {
+    local conf=$1 dir=$2 name result
+    shift 2
+    meson test -C "$dir" --no-rebuild --print-errorlogs "$@" >"$dir/meson-logs/console.txt" 2>&1
+    [ -f "$dir/meson-logs/testlog.json" ] || { cat "$dir/meson-logs/console.txt"; count_result "$conf" 1; return; }
+    while IFS=$'\t' read -r name result; do
+        case $result in
+        OK | EXPECTEDFAIL) count_result "$conf: $name" 0 ;;
+        SKIP) count_result "$conf: $name" 77 ;;
+        *) count_result "$conf: $name" 1 ;;
+        esac
+    done < <(jq -r '[.name, .result] | @tsv' "$dir/meson-logs/testlog.json")
+    sed -n '/^ *[0-9]*\/[0-9]*/p' "$dir/meson-logs/console.txt"
+    grep -qE '(FAIL|TIMEOUT|ERROR)' "$dir/meson-logs/console.txt" && tail -n 150 "$dir/meson-logs/console.txt"
+    return 0
+}
+
+conf_gcc() { # gcc, every suite: unit, golden, oracle, e2e
+    CC=gcc build build-gcc && prepare_fuse && meson_test gcc build-gcc || count_result "gcc build" 1
+}
+
+conf_clang() { # clang: unit tests
+    CC=clang build build-clang && meson_test clang build-clang --suite unit || count_result "clang build" 1
+}
+
+conf_asan_ubsan() { # address and undefined behaviour sanitizers: unit and hostile input
+    CC=clang build build-asan -Db_sanitize=address,undefined -Db_lundef=false &&
+        ASAN_OPTIONS=detect_stack_use_after_return=1:allocator_may_return_null=1 \
+            UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
+            meson_test asan_ubsan build-asan --suite unit --suite hostile --suite fuzz -t 4 ||
+        count_result "asan_ubsan build" 1
+}
+
+conf_tsan() { # thread sanitizer: unit tests
+    CC=clang build build-tsan -Db_sanitize=thread -Db_lundef=false &&
+        TSAN_OPTIONS=halt_on_error=1 meson_test tsan build-tsan --suite unit -t 6 ||
+        count_result "tsan build" 1
+}
+
+conf_valgrind() { # valgrind memcheck over the parsers' unit tests
+    CC=gcc build build-gcc &&
+        meson_test valgrind build-gcc text gpt definitions erofs verity tree record -t 10 \
+            --wrap='valgrind -q --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite' ||
+        count_result "valgrind build" 1
+}
+
+conf_char_signs() { # the sign of char and 32-bit arithmetic slips must not matter
+    CC=gcc build build-uchar -Dc_args=-funsigned-char && meson_test char_signs build-uchar --suite unit ||
+        count_result "char_signs build" 1
+}
+
+conf_static() { # layers, command line against manuals, documents, formatting, cppcheck
+    check "layers" tests/check_layers.sh
+    check "documents" tests/check_docs.sh
+    CC=gcc build build-gcc && check "command line" tests/check_cli.sh build-gcc
+    check "hardening of the binaries" tests/check_hardening.sh build-gcc
+    check "formatting" sh -c "git ls-files '*.c' '*.h' | xargs clang-format --dry-run -Werror"
+    check "cppcheck" cppcheck --quiet --std=c11 --enable=warning,portability --error-exitcode=1 \
+        --inline-suppr --suppress=missingIncludeSystem -Iinclude -Imkdisk -Imountfs common mkdisk mountfs
+}
+
+conf_reproducible() { # same source, other directory: same programs
+    check "reproducible build" tests/check_reproducible.sh
+}
+
+# An ordinary user needs to open /dev/fuse; some machines have it 0600.
+prepare_fuse() {
+    [ "$(id -u)" = 0 ] && [ -c /dev/fuse ] && chmod 666 /dev/fuse
+    return 0
+}
+
+configurations() { sed -n 's/^conf_\([a-z_]*\)() { # \(.*\)/\1\t\2/p' tests/run.sh; }
+
+case ${1-} in
+-h | --help)
+    echo "usage: tests/run.sh [NAME...]; without NAME, all of:"
+    configurations | sed 's/^/  /'
+    exit 0
+    ;;
+--list)
+    configurations
+    exit 0
+    ;;
+esac
+
+packages_need build quickstart tests || exit 1
+[ $# -gt 0 ] || set -- $(configurations | cut -f 1)
+for name; do
+    declare -F "conf_$name" >/dev/null || { echo "tests/run.sh: no configuration '$name'; --list names them" >&2; exit 2; }
+done
+for name; do
+    note "$name: $(configurations | sed -n "s/^$name\t//p")"
+    "conf_$name"
+done
+
+note "summary"
+[ ${#failures[@]} = 0 ] || printf '%s\n' "${failures[@]}"
+echo "tests: $passed passed, $failed failed, $skipped skipped"
+[ "$failed" = 0 ] || exit 1
+[ "$passed" -gt 0 ] || exit 1
+[ "${CI-}" != true ] || [ "$skipped" = 0 ] || exit 1
