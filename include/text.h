@@ -40,9 +40,13 @@ void size_format(uint64_t bytes, char out[SIZE_TEXT_LEN]);
 /*
  * A name from outside as one printable, unambiguous word in double quotes: printable ASCII and
  * valid UTF-8 letters stay, quote, backslash, control and stray bytes become \", \\, \n, \xNN. Cut
- * with "..." so that out is never overrun. Returns out, so it can stand in a printf argument list.
+ * with "..." (behind the closing quote) so that out is never overrun; out_size is at least 6.
+ * Characters that are invisible or rearrange text (no-break space, direction marks) count as
+ * stray. Returns out, so it can stand in a printf argument list.
  */
 #define TEXT_QUOTE_LEN 1100 /* a 255-byte name whatever its bytes */
 const char *text_quote(const void *name, size_t len, char *out, size_t out_size);
+/* The same for a whole sentence on one line: no quotes around it, and quote and backslash stay. */
+const char *text_clean(const void *bytes, size_t len, char *out, size_t out_size);
 
 #endif
