@@ -4,8 +4,8 @@
  * modules return sentences (diag.h) and leave it to the program to say them.
  *
  * Everything goes to stderr (stdout belongs to results), one line each, "program: ..." or, with
- * --log-format=json, one JSON object {"time","level","message",...}. Thread-safe after
- * report_start().
+ * --log-format=json, one JSON object {"time","level","message",...}. No control byte and no
+ * malformed UTF-8 is ever printed: text_clean(). Thread-safe after report_start().
  */
 #ifndef MODELDISK_REPORT_H
 #define MODELDISK_REPORT_H
@@ -27,7 +27,10 @@ void report(enum report_level level, const char *fmt, ...) PRINTF_LIKE(2, 3);
 #define report_note(...)    report(REPORT_NOTE, __VA_ARGS__)
 #define report_debug(...)   report(REPORT_DEBUG, __VA_ARGS__)
 
-/* The error line of a diag; returns the exit status it calls for. */
+/*
+ * The error line of a diag (in JSON with the member "errno":"EBADMSG"; nothing when err is 0);
+ * returns the exit status it calls for.
+ */
 int report_diag(const struct diag *d);
 
 /*
@@ -38,17 +41,20 @@ void report_event(enum report_level level, const char *message, const char *cons
 
 /*
  * Progress of one long piece of work. A bar on a terminal (redrawn at most ten times a second), a
- * line every ten seconds in a log, a JSON object a second with REPORT_PROGRESS_JSON, nothing with
- * OFF. One at a time.
+ * line every ten seconds in a log, a JSON object a second with REPORT_PROGRESS_JSON or REPORT_JSON
+ * (below), nothing with OFF. One at a time.
+ *   {"event":"progress","label":"...","done":N,"total":N,"rate":N,"eta":N}
+ * done and total in bytes (total 0: unknown), rate in bytes per second, eta in seconds or null.
  */
 enum report_progress_mode {
-	REPORT_PROGRESS_AUTO, /* bar on a terminal, lines elsewhere */
+	REPORT_PROGRESS_AUTO, /* bar on a terminal, lines elsewhere; nothing when notes are dropped
+	                       */
 	REPORT_PROGRESS_BAR,
 	REPORT_PROGRESS_LINES,
 	REPORT_PROGRESS_JSON,
 	REPORT_PROGRESS_OFF,
 };
-/* label is borrowed until report_progress_end(). */
+/* label is copied (and cut if very long). */
 void report_progress_start(enum report_progress_mode mode, const char *label, uint64_t total_bytes);
 void report_progress_add(uint64_t bytes); /* thread-safe, cheap */
 void report_progress_end(void);
