@@ -22,17 +22,27 @@ static bool is_dir(const struct tree_node *n)
 	return S_ISDIR(n->mode);
 }
 
+/* The first len bytes as a string of its own. */
+static char *copy_text(const char *text, size_t len)
+{
+	char *copy = malloc(len + 1);
+
+	if (!copy)
+		return NULL;
+	memcpy(copy, text, len);
+	copy[len] = '\0';
+	return copy;
+}
+
 static struct tree_node *node_new(const char *name, size_t name_len, uint16_t mode)
 {
 	scoped_free struct tree_node *n = calloc(1, sizeof(*n));
 
 	if (!n)
 		return NULL;
-	n->name = malloc(name_len + 1);
+	n->name = copy_text(name, name_len);
 	if (!n->name)
 		return NULL;
-	memcpy(n->name, name, name_len);
-	n->name[name_len] = '\0';
 	n->name_len = (uint16_t)name_len;
 	n->mode = mode;
 	n->index = NOT_NUMBERED;
@@ -210,7 +220,7 @@ int tree_set_target(struct tree_node *n, const char *target, size_t len, struct 
 		        "symbolic link %s: a target of %zu bytes%s, not 1 to %d without NUL",
 		        tree_quote_path(n, where, sizeof(where)), len,
 		        memchr(target, '\0', len) ? " with a NUL byte" : "", TREE_MAX_TARGET);
-	char *copy = strndup(target, len);
+	char *copy = copy_text(target, len);
 	if (!copy)
 		return diag_set(d, -ENOMEM, "symbolic link %s: out of memory",
 		                tree_quote_path(n, where, sizeof(where)));
@@ -237,7 +247,7 @@ int tree_add_xattr(struct tree_node *n, const char *name, const void *value, siz
 	if (value_len > TREE_MAX_XATTR_VALUE)
 		return -E2BIG;
 	scoped_free uint8_t *value_copy = malloc(MAX(value_len, (size_t)1));
-	scoped_free char *name_copy = strdup(name);
+	scoped_free char *name_copy = copy_text(name, name_len);
 	if (!value_copy || !name_copy)
 		return -ENOMEM;
 	if (value_len > 0)
@@ -335,14 +345,15 @@ int tree_move(struct tree *t, struct tree_node *n, struct tree_node *dir, const 
 			r = keep_source_path(i);
 	}
 	if (r == 0)
+		r = check_place(dir, name, name_len, dir->depth + 1U + (deepest - n->depth), d);
+	if (r == -EUCLEAN)
+		return r;
+	if (r == 0)
 		r = children_reserve(dir);
-	scoped_free char *copy = r == 0 ? strndup(name, name_len) : NULL;
+	scoped_free char *copy = r == 0 ? copy_text(name, name_len) : NULL;
 	if (!copy)
 		return diag_set(d, -ENOMEM, "out of memory moving %s",
 		                tree_quote_path(n, where, sizeof(where)));
-	r = check_place(dir, name, name_len, dir->depth + 1U + (deepest - n->depth), d);
-	if (r < 0)
-		return r;
 
 	struct tree_node *from = n->parent;
 	children_set_aside(from, n);
