@@ -58,8 +58,30 @@ int gpt_encode(const struct gpt *t, void *head, void *tail, struct diag *d) MUST
 int gpt_read(const struct blk *disk, struct gpt *out, struct diag *d) MUST_CHECK;
 
 /* Well-known types by systemd's identifier ("root-x86-64-verity", "linux-generic"), and back. NULL
- * / -ENOENT if unknown. */
+ * / -ENOENT if unknown. "root" and "usr" alone are unknown: they mean another type on every
+ * architecture. */
 int gpt_type_by_name(const char *name, struct uuid *out) MUST_CHECK;
 const char *gpt_type_name(const struct uuid *type);
+
+/* What a type is for, whatever the architecture (Discoverable Partitions Specification). */
+enum gpt_role {
+	GPT_ROLE_OTHER, /* no well-known type */
+	GPT_ROLE_GENERIC,
+	GPT_ROLE_ESP,
+	GPT_ROLE_XBOOTLDR,
+	GPT_ROLE_SWAP,
+	GPT_ROLE_HOME,
+	GPT_ROLE_SRV,
+	GPT_ROLE_VAR,
+	GPT_ROLE_TMP,
+	GPT_ROLE_USER_HOME,
+	GPT_ROLE_ROOT,
+	GPT_ROLE_ROOT_VERITY,
+	GPT_ROLE_ROOT_VERITY_SIG,
+	GPT_ROLE_USR,
+	GPT_ROLE_USR_VERITY,
+	GPT_ROLE_USR_VERITY_SIG,
+};
+enum gpt_role gpt_type_role(const struct uuid *type);
 
 #endif
