@@ -6,12 +6,18 @@
  *
  * Where things lie, relative to the start of the hash area:
  *
- *   0                     superblock (512 bytes, zero-padded to one hash block)     absent with
- * no_superblock 1 hash block          top level (one block) | next level | ... | level 0
+ *   with a superblock       0                superblock (512 bytes), zeros up to one hash block
+ *                           1 hash block     top level (one block) | next level | ... | level 0
+ *   without                 0                top level | ... | level 0
  *
  * Level 0 holds the digests of data blocks, level i + 1 those of level-i blocks. The root hash is
  * the digest of the single top block; with one data block there is no level and the root hash is
- * that block's digest.
+ * that block's digest. Unused slots and gaps of a hash block are zero.
+ *
+ * The hash area must begin on a multiple of the hash block size, counted from the start of the
+ * device that veritysetup was given (--hash-offset): that tool puts the tree on such a multiple
+ * whatever the offset is. It rounds (offset + 512) up when there is a superblock, and without one
+ * it rounds the offset down, into the data if need be.
  */
 #ifndef MODELDISK_VERITY_H
 #define MODELDISK_VERITY_H
@@ -55,13 +61,16 @@ struct verity_geometry {
 int verity_geometry_init(struct verity_geometry *g, const struct verity_params *p, struct diag *d)
         MUST_CHECK;
 
-/* Where the tree starts behind a superblock: one hash block (at least 512 bytes), as veritysetup
- * places it. */
+/* Where the tree starts behind a superblock, from the start of the hash area: one hash block. */
 uint64_t verity_tree_off(const struct verity_params *p);
 
+/* p as accepted by verity_geometry_init(). */
 void verity_superblock_encode(const struct verity_params *p, uint8_t out[VERITY_SUPERBLOCK_LEN]);
-/* Hostile input. -ENOENT: no "verity" signature; -EUCLEAN: a field out of range; -EOPNOTSUPP:
- * version or algorithm. */
+/*
+ * Hostile input. -ENOENT: no "verity" signature; -EUCLEAN: a field out of range, or a reserved byte
+ * that is not zero; -EOPNOTSUPP: version or algorithm. Sizes may still overflow: that is
+ * verity_geometry_init()'s to say.
+ */
 int verity_superblock_decode(const uint8_t in[VERITY_SUPERBLOCK_LEN], struct verity_params *out,
                              struct diag *d) MUST_CHECK;
 
@@ -70,34 +79,42 @@ int verity_superblock_decode(const uint8_t in[VERITY_SUPERBLOCK_LEN], struct ver
 
 /*
  * Where finished hash blocks go: len bytes at off, counted from the start of the tree (level
- * positions as in the geometry). Called from the thread that completed the block, never twice for
- * one place, possibly from several threads at once. NULL: only the root hash is wanted.
+ * positions as in the geometry). len is one hash block, or many where zero ranges make equal ones.
+ * Called from the thread that completed the block, never twice for one place, possibly from several
+ * threads at once, and in no order. Its error (with its sentence) becomes that of the add. NULL:
+ * only the root hash is wanted.
  */
 typedef int (*verity_sink)(void *ctx, uint64_t off, const void *buf, size_t len, struct diag *d);
 
 /*
  * Takes every data block exactly once, in any order, from any thread, and holds only hash blocks
- * that are neither untouched nor complete (memory: open groups, plus O(levels) for zero ranges).
+ * that are neither untouched nor complete: one per level for each place where blocks arrive in
+ * order. A failed add spoils the builder: it can only be freed, and finish gives the same error.
  */
 struct verity_build;
 int verity_build_new(const struct verity_params *p, verity_sink sink, void *ctx,
                      struct verity_build **out, struct diag *d) MUST_CHECK;
 void verity_build_free(struct verity_build *b);
 DEFINE_SCOPED(verity_build, struct verity_build *, verity_build_free)
-/* cnt whole blocks at data, the first being block first_blk. Thread-safe; hashing happens outside
- * any lock. */
+/*
+ * cnt whole blocks at data, the first being block first_blk. Thread-safe; hashing happens outside
+ * any lock, up to 256 blocks per call of the hash engine. -EINVAL: a block outside the tree, or one
+ * that was added before; -ENOMEM; -EIO (OpenSSL); what the sink said.
+ */
 int verity_build_add(struct verity_build *b, uint64_t first_blk, uint64_t cnt, const void *data,
                      struct diag *d) MUST_CHECK;
-/* The same for all-zero blocks: one digest for all; whole equal groups are hashed once per level.
- * Thread-safe. */
+/*
+ * The same for all-zero blocks, without hashing any: O(levels) work and memory for any cnt, plus
+ * the calls of the sink. Thread-safe.
+ */
 int verity_build_add_zero(struct verity_build *b, uint64_t first_blk, uint64_t cnt, struct diag *d)
         MUST_CHECK;
 /*
- * After the last block: the root hash (hash_len bytes). -EINVAL when blocks are missing (a mistake
- * of the caller). The sink has then been called for every tree byte.
+ * After the last add has returned: the root hash (hash_len bytes). -EINVAL when blocks are missing
+ * (a mistake of the caller). The sink has then been called for every tree byte. One thread.
  */
 int verity_build_finish(struct verity_build *b, uint8_t *root, struct diag *d) MUST_CHECK;
-/* Hash blocks held open now, and the most ever: for the memory bound's test. */
+/* Hash blocks held open now, and the most ever. Not while another thread adds. */
 void verity_build_usage(const struct verity_build *b, size_t *now, size_t *peak);
 
 /* -----------------------------------------------------------------------------------------------------------
@@ -112,12 +129,16 @@ enum verity_failure_kind {
 	VERITY_FAILURE_MEDIA, /* the medium did not give the bytes */
 };
 
-/* One failed block, told to verity_options.on_failure before the read returns. */
+/*
+ * What failed, told to verity_options.on_failure before the read returns: the first block that does
+ * not match, or the blocks that one read of the medium was to bring. A read stops at its first
+ * failure.
+ */
 struct verity_failure {
 	enum verity_failure_kind kind;
 	int err;      /* what the read returns: -EBADMSG or the I/O error */
 	int level;    /* -1: a data block; else the tree level */
-	uint64_t blk; /* index of the data block, or of the hash block in its level */
+	uint64_t blk; /* (first) index of the data block, or of the hash block in its level */
 	uint64_t data_off, data_len; /* the proven bytes that are missing because of it */
 	uint64_t disk_off;           /* where the block lies on the outermost blk */
 	size_t digest_len;           /* PROOF only: */
@@ -125,8 +146,9 @@ struct verity_failure {
 };
 
 struct verity_options {
-	uint64_t cache_len; /* bound on cached proven hash blocks, bytes; 0: default
-	                       (VERITY_DEFAULT_CACHE_LEN) */
+	/* Bound on cached proven hash blocks, bytes; 0: VERITY_DEFAULT_CACHE_LEN. The top block is
+	 * held beside it. Less than one block: none is cached. */
+	uint64_t cache_len;
 	void (*on_failure)(void *ctx,
 	                   const struct verity_failure *f); /* thread-safe; may be NULL */
 	void *ctx;
@@ -136,13 +158,17 @@ struct verity_options {
 /*
  * Makes the proven view of data. hash holds the hash area; params come from the superblock at its
  * byte 0 when params is NULL, else the tree starts at byte 0 of hash and there is no superblock.
- * root_len must be the algorithm's length
- * (-EINVAL otherwise). data and hash are borrowed and must outlive the vblk. opt may be NULL.
+ * data and hash are borrowed, may be the same, and must outlive the vblk. opt may be NULL.
  *
- * The root hash alone does not fix the block count (docs/security.md "Geometry"): data_blk_cnt may
- * be at most what data and hash can hold (-EUCLEAN), and callers must compare
- * vblk_params()->data_blk_cnt with what they expect. Reads and proves the top hash block (or the
- * only data block), so that a wrong root hash fails here: -EBADMSG.
+ * The root hash alone does not fix the block count (docs/security.md "Geometry"). data_blk_cnt may
+ * be at most what data and hash can hold, and the tree must end where it says: the last digest of
+ * each level is there and only zeros follow. What that cannot see is a count that takes a level of
+ * the tree for the data, so callers must compare vblk_params() with what they expect.
+ *
+ * Reads and proves the top hash block and the last one of each level (or the only data block), so
+ * that a wrong root hash fails here. -EBADMSG: proof; -EUCLEAN: superblock or sizes; -ENOENT: no
+ * superblock; -EOPNOTSUPP: version or algorithm; -EINVAL: params out of range, or root_len is not
+ * the algorithm's; what blk_read() gave.
  */
 int verity_open(const struct blk *data, const struct blk *hash, const struct verity_params *params,
                 const uint8_t *root, size_t root_len, const struct verity_options *opt,
@@ -152,8 +178,9 @@ DEFINE_SCOPED(vblk, struct vblk *, vblk_close)
 
 /*
  * Reads exactly len bytes at off; every byte in buf has been hashed, in the buffer it is returned
- * in (or the private one it is copied from), and proven up to the root. Blocks are read from the
- * medium once. -EBADMSG: proof failed; I/O errors of the medium; -ERANGE outside. On failure buf is
+ * in (or the private one it is copied from), and proven up to the root. No block is read twice for
+ * one call. Whole blocks are cheapest: they are read straight into buf, up to 256 at once.
+ * -EBADMSG: proof failed; I/O errors of the medium; -ERANGE outside; -ENOMEM. On failure buf is
  * zeroed. d may be NULL. Thread-safe.
  */
 int vblk_read(const struct vblk *v, uint64_t off, void *buf, size_t len, struct diag *d) MUST_CHECK;
