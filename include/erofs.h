@@ -3,10 +3,23 @@
  * A read-only EROFS tree over proven bytes. Proven is not well-formed: whoever chose the root hash
  * may have hashed a malformed image, so every offset, length and count is bounded here before use.
  *
- * Supported: flat plain and inline, chunk-based (block map and indexes, holes, no extra devices),
- * compact and extended inodes, all directory shapes, symlinks, hard links, special files, inline
- * and shared xattrs, long xattr prefixes. Refused by name with -EOPNOTSUPP: compressed inodes,
- * unknown incompatible features, extra devices, fragments, metabox.
+ * Supported: block sizes 512 to 4096, flat plain and inline, chunk-based (block map and indexes,
+ * holes, no extra devices), compact and extended inodes, all directory shapes, symlinks, hard
+ * links, special files, inline and shared xattrs, long xattr prefixes, the 48-bit layout. Refused
+ * by name with -EOPNOTSUPP: compression, unknown incompatible features, extra devices, fragments,
+ * metabox.
+ *
+ * Errors: -EUCLEAN is the image's fault, and the sentence names the inode and the field. A wrong
+ * superblock checksum is -EUCLEAN as well, since these bytes are proven already: -EBADMSG out of
+ * this module is always vblk_read()'s.
+ *
+ * What the reader does not decide, because no single inode shows it: several names may lead to one
+ * directory, and a directory may lie inside itself. No function here recurses, so a loop is only a
+ * path without an end. Who walks must stop it: erofs_walk() refuses a directory met twice; a file
+ * system server must give every directory its nid as the one inode number, and the kernel then
+ * refuses a directory below itself (ELOOP). Likewise the data of a file may be that of another or a
+ * piece of the metadata, and a small image may hold files of 2^63 - 1 bytes: reading them is
+ * harmless, copying them out needs the caller's own bound.
  *
  * Thread rule: after erofs_open() the object is immutable; every function is thread-safe. No
  * function allocates memory in proportion to a number on the disk.
@@ -57,22 +70,30 @@ struct erofs_inode {
 	int64_t mtime_s;
 	uint32_t mtime_ns;
 	uint32_t rdev_major, rdev_minor; /* character and block devices */
-	/* how its bytes are found; private to erofs.c */
+	/* how its bytes are found; private to common/erofs*.c */
 	uint8_t layout;
 	uint8_t chunk_bits;
 	uint8_t flags;
 	uint32_t xattr_len; /* bytes of the xattr body behind the inode, 0 if none */
-	uint64_t body_off;  /* first byte behind the inode proper */
+	uint64_t xattr_off; /* first byte behind the inode proper */
+	uint64_t tail_off;  /* inline: the bytes behind the last full block; chunks: their table */
 	uint64_t start_blk;
 };
 
-/* nid from erofs_info.root_nid, erofs_lookup or erofs_list. */
+/* nid from erofs_info.root_nid, erofs_lookup, erofs_list, or a guess: -EUCLEAN if nothing sane lies
+ * there. */
 int erofs_inode_get(const struct erofs *fs, uint64_t nid, struct erofs_inode *out, struct diag *d)
         MUST_CHECK;
 
 /*
- * Finds name in dir. 0 and *nid; -ENOENT means proven absent; -ENOTDIR; -EUCLEAN. "." and ".." are
- * not looked up here: the parent comes from the path, never from the disk.
+ * Finds name in dir. 0 and *nid; -ENOTDIR; -ENAMETOOLONG; -EINVAL for what no entry can be called:
+ * an empty name, "." and ".." (the parent comes from the path, never from the disk), a name with
+ * '/' or NUL.
+ *
+ * -ENOENT means absent, and proven: either one intact block spans the name and lacks it, or two
+ * neighbouring intact blocks have it between them. The cost is one block read per halving, 10 for
+ * 100 000 entries. Every block met is checked as a whole and against the bounds found so far:
+ * -EUCLEAN for one that is malformed or out of order. Only erofs_list() sees the blocks never met.
  */
 int erofs_lookup(const struct erofs *fs, const struct erofs_inode *dir, const char *name,
                  size_t name_len, uint64_t *nid, struct diag *d) MUST_CHECK;
@@ -82,14 +103,15 @@ struct erofs_dirent {
 	size_t name_len;  /* 1..255; no '/', no NUL; never "." or ".." */
 	uint64_t nid;
 	uint8_t type;  /* DT_* of dirent.h; DT_UNKNOWN when the disk does not say */
-	uint64_t next; /* cookie of the following entry */
+	uint64_t next; /* cookie of the following entry; below INT64_MAX */
 };
 /* Return 0 to go on, 1 to stop before this entry (it will come again), negative errno to fail. */
 typedef int (*erofs_dirent_fn)(void *ctx, const struct erofs_dirent *e);
 /*
  * Calls fn for each entry from cookie on (0: from the start) in disk order, "." and ".." left out.
- * Names are checked to be strictly ascending, hence unique. -ENOTDIR, -EUCLEAN, -EINVAL for a
- * cookie that was never given.
+ * Names are checked to be strictly ascending, hence unique, and "." and ".." to be there; a listing
+ * in pieces is checked as one in one go is. Cookies stay valid for ever: they are positions on the
+ * disk. -ENOTDIR, -EUCLEAN, -EINVAL for a cookie that was never given.
  */
 int erofs_list(const struct erofs *fs, const struct erofs_inode *dir, uint64_t cookie,
                erofs_dirent_fn fn, void *ctx, struct diag *d) MUST_CHECK;
@@ -103,8 +125,10 @@ int64_t erofs_read(const struct erofs *fs, const struct erofs_inode *ino, uint64
                    size_t len, struct diag *d) MUST_CHECK;
 
 /*
- * Where byte off of a file lies in the vblk, and how many bytes from there lie there without a
- * break. hole: zeros, and at is meaningless. For read-ahead and for messages that name a place.
+ * Where byte off of a file, directory or symlink lies in the vblk, and how many bytes from there
+ * lie there without a break. hole: zeros, and at is meaningless. For read-ahead and for messages
+ * that name a place. Chunks that lie side by side come as one extent as far as one look at the
+ * table shows. -EINVAL: off is not below the size, or an inode without data.
  */
 struct erofs_extent {
 	uint64_t at, len;
@@ -113,8 +137,8 @@ struct erofs_extent {
 int erofs_map(const struct erofs *fs, const struct erofs_inode *ino, uint64_t off,
               struct erofs_extent *out, struct diag *d) MUST_CHECK;
 
-/* The target, NUL-terminated; buf holds EROFS_MAX_SYMLINK_LEN + 1. Returns its length. -EINVAL for
- * other types. */
+/* The target, NUL-terminated; buf holds EROFS_MAX_SYMLINK_LEN + 1 bytes. Returns its length.
+ * -ERANGE (buf too small), -EINVAL for other types. */
 int erofs_readlink(const struct erofs *fs, const struct erofs_inode *ino, char *buf, size_t buf_len,
                    struct diag *d) MUST_CHECK;
 
@@ -128,5 +152,47 @@ int erofs_getxattr(const struct erofs *fs, const struct erofs_inode *ino, const 
  */
 int erofs_listxattr(const struct erofs *fs, const struct erofs_inode *ino, char *buf, size_t len,
                     struct diag *d) MUST_CHECK;
+
+/*
+ * Everything below a directory, each directory once. The walk goes down in disk order without
+ * recursion and keeps in memory: one frame per level, the path, and the nid of every directory met.
+ *
+ * Its own limits make it end on every image: a directory met twice is refused (-EUCLEAN), no more
+ * entries are taken than an image of this length can hold (one per 12 bytes; -EUCLEAN), and beyond
+ * the two numbers below it gives up (-EOPNOTSUPP).
+ */
+#define EROFS_WALK_MAX_DEPTH 16384               /* directories inside one another */
+#define EROFS_WALK_MAX_DIRS  (UINT32_C(1) << 22) /* directories in all; 64 MiB of nids */
+
+struct erofs_walk_entry {
+	const char *path; /* from the start of the walk: "" for itself, then "a", "a/b";
+	                     NUL-terminated */
+	size_t path_len;
+	const char *name; /* last component of path; "" for the start */
+	size_t depth;     /* 0 for the start */
+	const struct erofs_inode
+	        *inode; /* NULL only in broken(), when the inode is what is broken */
+};
+
+/* All pointers are valid during the call only. A negative result ends the walk with it. */
+struct erofs_visitor {
+	/* Each inode, a directory before what is in it. 0, or EROFS_WALK_PRUNE: do not go in. */
+	int (*visit)(void *ctx, const struct erofs_walk_entry *e, struct diag *d);
+	/* A directory that was gone into, after all that is in it. May be NULL. */
+	int (*leave)(void *ctx, const struct erofs_walk_entry *e, struct diag *d);
+	/*
+	 * An entry whose inode cannot be had, or a directory whose list breaks off (then leave()
+	 * follows): err and the sentence in d say why. 0: go on without it. NULL: the walk ends.
+	 */
+	int (*broken)(void *ctx, const struct erofs_walk_entry *e, int err, struct diag *d);
+};
+#define EROFS_WALK_PRUNE 1
+
+/*
+ * start may be of any type; other than a directory it is all that is visited. Errors: -ENOMEM, the
+ * limits above, what the reader found (the sentence starts with the path), what a visitor gave.
+ */
+int erofs_walk(const struct erofs *fs, const struct erofs_inode *start,
+               const struct erofs_visitor *v, void *ctx, struct diag *d) MUST_CHECK;
 
 #endif

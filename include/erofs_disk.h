@@ -17,8 +17,16 @@
 #define EROFS_COMPAT_MTIME        UINT32_C(0x2)
 #define EROFS_COMPAT_XATTR_FILTER UINT32_C(0x4)
 
-#define EROFS_INCOMPAT_LZ4_0PADDING UINT32_C(0x1)
-#define EROFS_INCOMPAT_CHUNKED_FILE UINT32_C(0x4)
+/* Bits 0x2, 0x8 and 0x20 carry two meanings each. */
+#define EROFS_INCOMPAT_LZ4_0PADDING   UINT32_C(0x1) /* mkfs.erofs 1.9 sets it always */
+#define EROFS_INCOMPAT_COMPR_CFGS     UINT32_C(0x2)
+#define EROFS_INCOMPAT_CHUNKED_FILE   UINT32_C(0x4)
+#define EROFS_INCOMPAT_DEVICE_TABLE   UINT32_C(0x8)
+#define EROFS_INCOMPAT_ZTAILPACKING   UINT32_C(0x10)
+#define EROFS_INCOMPAT_FRAGMENTS      UINT32_C(0x20)
+#define EROFS_INCOMPAT_XATTR_PREFIXES UINT32_C(0x40)
+#define EROFS_INCOMPAT_48BIT          UINT32_C(0x80)
+#define EROFS_INCOMPAT_METABOX        UINT32_C(0x100)
 
 struct erofs_super_disk {
 	le32 magic;
@@ -27,7 +35,7 @@ struct erofs_super_disk {
 	le32 feature_compat;
 	uint8_t blkszbits;
 	uint8_t sb_extslots;
-	le16 root_nid;
+	le16 root_nid; /* 48BIT: bits 32..47 of blocks */
 	le64 inos;
 	le64 epoch;
 	le32 fixed_nsec;
@@ -47,7 +55,7 @@ struct erofs_super_disk {
 	uint8_t xattr_filter_reserved;
 	uint8_t reserved[3];
 	le32 build_time;
-	le64 root_nid_8b;
+	le64 root_nid_8b; /* 48BIT */
 	uint8_t reserved2[8];
 };
 _Static_assert(sizeof(struct erofs_super_disk) == 128, "EROFS superblock");
@@ -60,6 +68,7 @@ _Static_assert(offsetof(struct erofs_super_disk, packed_nid) == 96, "EROFS super
 #define EROFS_FORMAT_LAYOUT_SHIFT 1
 #define EROFS_FORMAT_LAYOUT_MASK  0x7
 #define EROFS_FORMAT_KNOWN        0xF
+#define EROFS_FORMAT_BIT4         0x10 /* 48BIT: directory without "."; else compact, nlink is 1 */
 
 enum erofs_layout {
 	EROFS_LAYOUT_PLAIN = 0,
@@ -73,7 +82,7 @@ struct erofs_compact_disk {
 	le16 format;
 	le16 xattr_units; /* 0, or (body - 12) / 4 + 1 */
 	le16 mode;
-	le16 nlink;
+	le16 nlink; /* 48BIT with BIT4: bits 32..47 of u */
 	le32 size;
 	le32 mtime; /* minus epoch */
 	le32 u;     /* first block, device number, or chunk format */
@@ -88,7 +97,7 @@ struct erofs_extended_disk {
 	le16 format;
 	le16 xattr_units;
 	le16 mode;
-	le16 reserved;
+	le16 reserved; /* 48BIT: bits 32..47 of u */
 	le64 size;
 	le32 u;
 	le32 serial;
@@ -100,6 +109,19 @@ struct erofs_extended_disk {
 	uint8_t reserved2[16];
 };
 _Static_assert(sizeof(struct erofs_extended_disk) == 64, "EROFS extended inode");
+
+/* u of a chunk-based inode; the table follows the xattrs at a multiple of its entry's size. */
+#define EROFS_CHUNK_BLKBITS UINT32_C(0x1F) /* chunk length: 2 ^ (block bits + these) */
+#define EROFS_CHUNK_INDEXES UINT32_C(0x20) /* 8-byte entries; else a le32 block number each */
+#define EROFS_CHUNK_48BIT   UINT32_C(0x40)
+#define EROFS_CHUNK_KNOWN   UINT32_C(0x7F)
+
+struct erofs_chunk_disk {
+	le16 blk_hi; /* 48BIT */
+	le16 device;
+	le32 blk; /* all ones, with blk_hi if that counts: a hole */
+};
+_Static_assert(sizeof(struct erofs_chunk_disk) == 8, "EROFS chunk index");
 
 struct erofs_dirent_disk {
 	le64 nid;
@@ -122,6 +144,16 @@ struct erofs_xattr_entry_disk {
 	le16 value_len;
 };
 _Static_assert(sizeof(struct erofs_xattr_entry_disk) == 4, "EROFS xattr entry");
+
+/* name_index with this bit: the other bits number a long prefix. */
+#define EROFS_XATTR_LONG_PREFIX 0x80
+
+/* xattr_prefix_count of these, the first at xattr_prefix_start * 4, each at a multiple of 4. */
+struct erofs_long_prefix_disk {
+	le16 len;           /* of what follows: base_index and the infix, which is not terminated */
+	uint8_t base_index; /* name_index of the prefix before the infix */
+};
+_Static_assert(sizeof(struct erofs_long_prefix_disk) == 3, "EROFS long xattr prefix");
 
 /* CRC-32C (reflected 0x82F63B78), start value crc, no final inversion: the superblock's checksum
  * starts with ~0. */
