@@ -92,38 +92,14 @@ uint64_t gpt_tail_len(uint32_t sector_len)
 
 /* ---- names ---- */
 
-/* The code point at *p, which moves behind it. -EINVAL for anything that is not UTF-8. */
-static int utf8_take(const char **p, uint32_t *out)
-{
-	static const uint32_t smallest[4] = { 0, 0x80, 0x800, 0x10000 };
-	const uint8_t *s = (const uint8_t *)*p;
-	unsigned more = s[0] < 0x80 ? 0 : s[0] < 0xE0 ? 1 : s[0] < 0xF0 ? 2 : 3;
-	uint32_t c = more == 0 ? s[0] : s[0] & (0x3FU >> more);
-
-	if ((s[0] >= 0x80 && s[0] < 0xC0) || s[0] >= 0xF8)
-		return -EINVAL;
-	for (unsigned i = 1; i <= more; i++) {
-		if ((s[i] & 0xC0) != 0x80)
-			return -EINVAL;
-		c = c << 6 | (s[i] & 0x3F);
-	}
-	if (c < smallest[more] || c > 0x10FFFF || (c >= 0xD800 && c < 0xE000))
-		return -EINVAL;
-	*p += more + 1;
-	*out = c;
-	return 0;
-}
-
 static int encode_name(const char *name, le16 out[GPT_NAME_UNITS])
 {
-	size_t at = 0;
+	size_t at = 0, len = strlen(name), n;
 
-	while (*name) {
-		uint32_t c;
-		int r = utf8_take(&name, &c);
-
-		if (r < 0)
-			return r;
+	for (uint32_t c; len > 0; name += n, len -= n) {
+		n = utf8_decode(name, len, &c);
+		if (n == 0)
+			return -EINVAL;
 		if (at + (c > 0xFFFF ? 2 : 1) > GPT_NAME_UNITS)
 			return -EINVAL;
 		if (c > 0xFFFF) {
@@ -133,28 +109,6 @@ static int encode_name(const char *name, le16 out[GPT_NAME_UNITS])
 		out[at++] = le16_of((uint16_t)c);
 	}
 	return 0;
-}
-
-/* Writes at most 4 bytes. */
-static char *utf8_put(char *out, uint32_t c)
-{
-	if (c < 0x80) {
-		*out++ = (char)c;
-		return out;
-	}
-	if (c < 0x800) {
-		*out++ = (char)(0xC0 | c >> 6);
-	} else {
-		if (c < 0x10000) {
-			*out++ = (char)(0xE0 | c >> 12);
-		} else {
-			*out++ = (char)(0xF0 | c >> 18);
-			*out++ = (char)(0x80 | (c >> 12 & 0x3F));
-		}
-		*out++ = (char)(0x80 | (c >> 6 & 0x3F));
-	}
-	*out++ = (char)(0x80 | (c & 0x3F));
-	return out;
 }
 
 /* A unit gives at most 3 bytes, a pair 4: GPT_NAME_LEN is enough. */
@@ -170,7 +124,7 @@ static void decode_name(const le16 in[GPT_NAME_UNITS], char out[GPT_NAME_LEN])
 		} else if (c >= 0xD800 && c < 0xE000) {
 			c = REPLACEMENT;
 		}
-		out = utf8_put(out, c);
+		out += utf8_encode(c, out);
 	}
 	*out = '\0';
 }

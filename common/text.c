@@ -96,6 +96,51 @@ bool uuid_equal(const struct uuid *a, const struct uuid *b)
 	return memcmp(a->b, b->b, sizeof(a->b)) == 0;
 }
 
+/* ---- UTF-8 ---- */
+
+size_t utf8_decode(const void *bytes, size_t len, uint32_t *out)
+{
+	static const uint32_t least[] = { 0, 0, 0x80, 0x800, 0x10000 };
+	const uint8_t *p = bytes;
+	size_t n = p[0] < 0x80 ? 1 : p[0] >= 0xf0 ? 4 : p[0] >= 0xe0 ? 3 : 2;
+	uint32_t c = n == 1 ? p[0] : p[0] & (0x7fu >> n);
+
+	if ((p[0] >= 0x80 && p[0] < 0xc2) || p[0] > 0xf4 || len < n)
+		return 0;
+	for (size_t i = 1; i < n; i++) {
+		if ((p[i] & 0xc0) != 0x80)
+			return 0;
+		c = c << 6 | (p[i] & 0x3f);
+	}
+	if (c < least[n] || c > 0x10ffff || (c >= 0xd800 && c <= 0xdfff))
+		return 0;
+	*out = c;
+	return n;
+}
+
+size_t utf8_encode(uint32_t c, char out[4])
+{
+	size_t n = c < 0x80 ? 1 : c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
+
+	assert(c <= 0x10ffff);
+	for (size_t i = n; i > 1; i--, c >>= 6)
+		out[i - 1] = (char)(0x80 | (c & 0x3f));
+	out[0] = (char)(n == 1 ? c : (0xf00u >> n & 0xff) | c);
+	return n;
+}
+
+bool utf8_is_valid(const char *text, size_t len)
+{
+	uint32_t c;
+
+	for (size_t n; len > 0; text += n, len -= n) {
+		n = utf8_decode(text, len, &c);
+		if (n == 0)
+			return false;
+	}
+	return true;
+}
+
 /* ---- sizes ---- */
 
 static const struct {
@@ -253,27 +298,13 @@ static bool is_hidden(uint32_t c)
 	return false;
 }
 
-/*
- * Bytes of the well-formed UTF-8 sequence of two or more bytes at p that may be shown as it is, or
- * 0. Overlong forms and surrogates are not well-formed (RFC 3629).
- */
+/* Bytes of the sequence of two or more bytes at p that may be shown as it is, or 0. */
 static size_t shown_sequence_len(const uint8_t *p, size_t len)
 {
-	static const uint32_t least[] = { 0, 0, 0x80, 0x800, 0x10000 };
-	size_t n = p[0] >= 0xf0 ? 4 : p[0] >= 0xe0 ? 3 : 2;
 	uint32_t c;
+	size_t n = utf8_decode(p, len, &c);
 
-	if (p[0] < 0xc2 || p[0] > 0xf4 || len < n)
-		return 0;
-	c = p[0] & (0x7fu >> n);
-	for (size_t i = 1; i < n; i++) {
-		if ((p[i] & 0xc0) != 0x80)
-			return 0;
-		c = c << 6 | (p[i] & 0x3f);
-	}
-	if (c < least[n] || c > 0x10ffff || (c >= 0xd800 && c <= 0xdfff) || is_hidden(c))
-		return 0;
-	return n;
+	return n > 0 && !is_hidden(c) ? n : 0;
 }
 
 /* One character of p as it is shown: consumed bytes are returned, the text is in piece. */

@@ -28,6 +28,16 @@ void hex_encode(const void *bytes, size_t len, char *out);
 int hex_decode(const char *text, void *bytes, size_t len) MUST_CHECK;
 
 /*
+ * One character of UTF-8 (RFC 3629: no overlong forms, no surrogates) at bytes, len > 0 of which
+ * may be read. Returns how many it takes, with its code point in *out; 0 when it is not
+ * well-formed.
+ */
+size_t utf8_decode(const void *bytes, size_t len, uint32_t *out);
+/* The other way, for c up to 0x10ffff; returns how many bytes of out are used. */
+size_t utf8_encode(uint32_t c, char out[4]);
+bool utf8_is_valid(const char *text, size_t len);
+
+/*
  * Sizes as systemd reads them (systemd.syntax; base 1024): "64M", "1.5G", "4096", "1M 512K";
  * suffixes B K M G T P E, upper case; terms in descending order of unit. -EINVAL for anything else,
  * -ERANGE beyond 2^64-1.
