@@ -1,5 +1,61 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A disk, opened: finds the data and the hash area, proves them against the root hash, opens the
+ * EROFS image inside and holds its geometry against the proof. Owns blk, vblk and erofs.
+ *
+ * Thread rule: image_open() belongs to one thread at start-up; the image is immutable afterwards
+ * and every function on `const struct image *` is thread-safe.
+ */
 #ifndef MODELDISK_IMAGE_H
 #define MODELDISK_IMAGE_H
+
+#include "erofs.h"
+
+struct image;
+
+/*
+ * How to find the two areas. By default (all zero besides the root hash):
+ *   - a GPT, primary or backup: the two partitions whose GUIDs are the first and the last 16 bytes
+ *     of the root hash (Discoverable Partitions Specification), else the only two partitions, of
+ *     which the second, or else the first, carries a verity superblock;
+ *   - no GPT: an EROFS image at byte 0 and the hash area right behind it.
+ */
+struct image_options {
+	uint8_t root[HASH_MAX_LEN];
+	size_t root_len;
+
+	uint32_t data_part, hash_part; /* as sgdisk numbers them, from 1; 0: not given */
+	const char *hash_device;       /* NULL: on the disk itself */
+	bool has_hash_off;             /* hash_off is given: no GPT is looked for */
+	uint64_t hash_off;             /* bytes, on hash_device or the disk */
+
+	bool no_superblock; /* then params says it all; params.data_blk_cnt 0: as many as fit */
+	struct verity_params params;
+	uint64_t data_blk_cnt; /* demanded; 0: what the geometry check proves */
+
+	struct verity_options verity; /* cache and failure hook */
+};
+
+/*
+ * Opens the disk at path. Errors: -EBADMSG the root hash is not this disk's, or its table is
+ * damaged; -EUCLEAN no layout we know, or a geometry that does not fit the image inside;
+ * -EOPNOTSUPP; -EINVAL options that do not go together; what open(2) and pread(2) said.
+ */
+int image_open(const char *path, const struct image_options *o, struct image **out, struct diag *d)
+        MUST_CHECK;
+/* The same over stores, which the image takes over on success. hash_disk NULL: on the disk itself.
+ */
+int image_open_blk(struct blk *disk, struct blk *hash_disk, const struct image_options *o,
+                   struct image **out, struct diag *d) MUST_CHECK;
+void image_close(struct image *img); /* NULL allowed */
+DEFINE_SCOPED(image, struct image *, image_close)
+
+/* Lent until image_close(). */
+const struct erofs *image_erofs(const struct image *img);
+const struct vblk *image_vblk(const struct image *img);
+/* Where the areas were found, in words: "partitions 1 and 2", "flat". */
+const char *image_layout(const struct image *img);
+/* The primary partition table was bad or absent, and the backup was used. */
+bool image_used_backup_table(const struct image *img);
 
 #endif
