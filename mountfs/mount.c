@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Making a mount with libfuse, and finding out why it failed. libfuse and fusermount3 speak to
+ * stderr in their own words and say little through their results, so their words are caught, and
+ * turned into one sentence that says what to do.
+ */
+#include "mount.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <mntent.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#define DEV_FUSE     "/dev/fuse"
+#define SUBTYPE      "mountfs"
+#define COMPLAIN_LEN 1024
+
+struct mount {
+	struct fuse_session *session;
+	bool is_mounted;
+};
+
+/* ---- what libfuse and fusermount3 complain about ---- */
+
+/* Goes to stderr, wherever that leads now: also from the child that runs fusermount3. */
+static void log_to_stderr(enum fuse_log_level level, const char *fmt, va_list args)
+{
+	(void)level;
+	vdprintf(STDERR_FILENO, fmt, args);
+}
+
+struct capture {
+	int file, saved_stderr;
+};
+
+/* From here to capture_end() stderr is a file in memory. Without memory for it, words get through.
+ */
+static struct capture capture_begin(void)
+{
+	struct capture c = { .file = memfd_create("stderr", MFD_CLOEXEC), .saved_stderr = -1 };
+
+	if (c.file >= 0)
+		c.saved_stderr = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
+	if (c.saved_stderr >= 0)
+		dup2(c.file, STDERR_FILENO);
+	return c;
+}
+
+/* The last line that was said, without its end; "" if none. */
+static void capture_end(struct capture *c, char out[COMPLAIN_LEN])
+{
+	ssize_t len = -1;
+	char *last;
+
+	if (c->saved_stderr >= 0) {
+		dup2(c->saved_stderr, STDERR_FILENO);
+		close(c->saved_stderr);
+	}
+	if (c->file >= 0) {
+		len = pread(c->file, out, COMPLAIN_LEN - 1, 0);
+		close(c->file);
+	}
+	out[MAX(len, 0)] = '\0';
+	for (size_t end = strlen(out); end > 0 && out[end - 1] == '\n';)
+		out[--end] = '\0';
+	last = strrchr(out, '\n');
+	if (last)
+		memmove(out, last + 1, strlen(last));
+}
+
+/* ---- what has to be true before ---- */
+
+static int check_dev_fuse(struct diag *d)
+{
+	scoped_fd int fd = open(DEV_FUSE, O_RDWR | O_CLOEXEC);
+	int err = errno;
+
+	if (fd >= 0)
+		return 0;
+	switch (err) {
+	case ENOENT:
+	case ENODEV:
+	case ENXIO:
+		return diag_set(d, -err,
+		                DEV_FUSE " is missing: load the kernel module (modprobe fuse), or "
+		                         "give the container the device (--device " DEV_FUSE ")");
+	case EACCES:
+		return diag_set(d, -err,
+		                DEV_FUSE " may not be opened by this user: it is usually open to "
+		                         "all (chmod 0666 " DEV_FUSE
+		                         "), or mount as root or over /dev/fd/N");
+	case EPERM:
+		return diag_set(d, -err,
+		                DEV_FUSE " is forbidden here: a container needs the device in its "
+		                         "device rules (--device " DEV_FUSE
+		                         "), or mount over /dev/fd/N");
+	default:
+		return diag_set_errno(d, -err, DEV_FUSE ": cannot open");
+	}
+}
+
+/* Mounting twice would hide the first mount behind the second, and one unmount would show it. */
+static int check_not_mounted(const char *real, const char *mountpoint, struct diag *d)
+{
+	FILE *table = setmntent("/proc/self/mounts", "re");
+	struct mntent *m;
+	bool is_ours = false;
+
+	while (table && (m = getmntent(table)))
+		if (strcmp(m->mnt_dir, real) == 0)
+			is_ours = strcmp(m->mnt_type, "fuse." SUBTYPE) == 0;
+	if (table)
+		endmntent(table);
+	if (is_ours)
+		return diag_set(d, -EBUSY,
+		                "%s: a model disk is mounted there already (fusermount3 -u %s "
+		                "unmounts it)",
+		                mountpoint, mountpoint);
+	return 0;
+}
+
+/* The mount point's absolute path in *real: the program changes its directory later. */
+static int check_mountpoint(const char *mountpoint, char **real, struct diag *d)
+{
+	struct stat st;
+
+	if (stat(mountpoint, &st) < 0 && errno == ENOTCONN)
+		return diag_set(d, -ENOTCONN,
+		                "%s: a dead FUSE mount is still there: end it with fusermount3 -u "
+		                "%s (umount as root) and try again",
+		                mountpoint, mountpoint);
+	*real = realpath(mountpoint, NULL);
+	if (!*real || stat(*real, &st) < 0)
+		return diag_set_errno(d, errno == ENOENT ? -EINVAL : -errno,
+		                      "%s: cannot use this mount point", mountpoint);
+	if (!S_ISDIR(st.st_mode))
+		return diag_set(d, -EINVAL, "%s: the mount point is not a directory", mountpoint);
+	return check_not_mounted(*real, mountpoint, d);
+}
+
+static bool is_fuse_fd(const char *mountpoint)
+{
+	const char *number = mountpoint + strlen("/dev/fd/");
+
+	return strncmp(mountpoint, "/dev/fd/", strlen("/dev/fd/")) == 0 && *number != '\0' &&
+	       number[strspn(number, "0123456789")] == '\0';
+}
+
+/* ---- why it failed ---- */
+
+static const struct {
+	const char *words; /* of libfuse or fusermount3 */
+	int err;
+	const char *advice;
+} reasons[] = {
+	{ "user_allow_other", -EPERM,
+	  "--allow-other is allowed to users only if /etc/fuse.conf has the line user_allow_other: "
+	  "add it, or leave the option out" },
+	{ "mount failed: Permission denied", -EACCES,
+	  "a security module forbids this mount point: the AppArmor profile of fusermount3 (Ubuntu "
+	  "24.10 and later) allows users only places below their home directory, /mnt, /media, "
+	  "/tmp "
+	  "and $XDG_RUNTIME_DIR: use one of them, or add a rule to "
+	  "/etc/apparmor.d/local/fusermount3" },
+	{ "failed to exec fusermount3", -ENOENT,
+	  "fusermount3 is missing, which users need to mount: install the package fuse3" },
+	{ "mount failed: Operation not permitted", -EPERM,
+	  "mounting is not permitted here: fusermount3 must be setuid root, and a container needs "
+	  "CAP_SYS_ADMIN; or let somebody else mount and give /dev/fd/N as mount point" },
+	{ "Operation not permitted", -EPERM,
+	  "mounting is not permitted here: a container needs CAP_SYS_ADMIN; or let somebody else "
+	  "mount and give /dev/fd/N as mount point" },
+	{ "no write access to mountpoint", -EACCES,
+	  "a user may mount only on a directory that the user can write to" },
+	{ "too many FUSE filesystems", -ENOSPC,
+	  "unmount others, or raise mount_max in /etc/fuse.conf" },
+	{ "Device or resource busy", -EBUSY, "something else is mounted or in use there" },
+};
+
+static int explain(const char *mountpoint, const char *complaint, struct diag *d)
+{
+	for (size_t i = 0; i < ARRAY_LEN(reasons); i++)
+		if (strstr(complaint, reasons[i].words))
+			return diag_set(d, reasons[i].err, "%s: %s (%s)", mountpoint,
+			                reasons[i].advice, complaint);
+	return diag_set(d, -EIO, "%s: cannot mount (%s)", mountpoint,
+	                complaint[0] ? complaint : "libfuse does not say why");
+}
+
+/* ---- mounting ---- */
+
+/* Adds "-o option" with value, in which commas do not separate. */
+static int add_option(struct fuse_args *args, const char *name, const char *value)
+{
+	scoped_free char *option = NULL;
+	scoped_free char *list = NULL;
+
+	if (asprintf(&option, "%s=%s", name, value) < 0) {
+		option = NULL;
+		return -ENOMEM;
+	}
+	if (fuse_opt_add_opt_escaped(&list, option) < 0 || fuse_opt_add_arg(args, "-o") < 0 ||
+	    fuse_opt_add_arg(args, list) < 0)
+		return -ENOMEM;
+	return 0;
+}
+
+static int build_args(const struct mount_options *o, struct fuse_args *args)
+{
+	scoped_free char *real_disk = realpath(o->disk, NULL);
+	int r = fuse_opt_add_arg(args, "mountfs");
+
+	/* the user's first: where they differ, ours decide */
+	if (r == 0 && o->fuse_options)
+		r = fuse_opt_add_arg(args, "-o") + fuse_opt_add_arg(args, o->fuse_options);
+	if (r == 0)
+		r = fuse_opt_add_arg(args, "-oro,nosuid,nodev,noatime,default_permissions,"
+		                           "subtype=" SUBTYPE);
+	if (r == 0 && !o->exec)
+		r = fuse_opt_add_arg(args, "-onoexec");
+	if (r == 0 && o->allow_other)
+		r = fuse_opt_add_arg(args, "-oallow_other");
+	if (r == 0 && o->debug)
+		r = fuse_opt_add_arg(args, "-odebug");
+	if (r == 0)
+		r = add_option(args, "fsname", real_disk ? real_disk : o->disk);
+	return r < 0 ? -ENOMEM : 0;
+}
+
+static int new_session(const struct mount_options *o, struct fuse_session **out, struct diag *d)
+{
+	struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
+	char complaint[COMPLAIN_LEN];
+	struct capture c;
+	int r = build_args(o, &args);
+
+	if (r < 0) {
+		fuse_opt_free_args(&args);
+		return diag_set(d, r, "out of memory");
+	}
+	c = capture_begin();
+	*out = fuse_session_new(&args, ops_table(), sizeof(*ops_table()), o->ops);
+	capture_end(&c, complaint);
+	fuse_opt_free_args(&args);
+	if (!*out)
+		return diag_set(d, -EINVAL, "a mount option is not known (%s)", complaint);
+	return 0;
+}
+
+int mount_new(const struct mount_options *o, struct mount **out, struct diag *d)
+{
+	bool is_fd = is_fuse_fd(o->mountpoint);
+	scoped(mount) struct mount *m = calloc(1, sizeof(*m));
+	scoped_free char *real = NULL;
+	char complaint[COMPLAIN_LEN];
+	struct capture c;
+	int r = m ? 0 : diag_set(d, -ENOMEM, "out of memory");
+
+	if (r == 0 && !is_fd)
+		r = check_mountpoint(o->mountpoint, &real, d);
+	if (r == 0 && !is_fd)
+		r = check_dev_fuse(d);
+	fuse_set_log_func(log_to_stderr);
+	if (r == 0)
+		r = new_session(o, &m->session, d);
+	if (r < 0)
+		return r;
+	c = capture_begin();
+	r = fuse_session_mount(m->session, is_fd ? o->mountpoint : real);
+	capture_end(&c, complaint);
+	if (r < 0)
+		return explain(o->mountpoint, complaint, d);
+	m->is_mounted = true;
+	*out = take_ptr(m);
+	return 0;
+}
+
+struct fuse_session *mount_session(struct mount *m)
+{
+	return m->session;
+}
+
+void mount_end(struct mount *m)
+{
+	if (m->is_mounted)
+		fuse_session_unmount(m->session);
+	m->is_mounted = false;
+}
+
+void mount_free(struct mount *m)
+{
+	if (!m)
+		return;
+	mount_end(m);
+	if (m->session)
+		fuse_session_destroy(m->session);
+	free(m);
+}

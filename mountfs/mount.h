@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * How a FUSE mount is made and ended, as root, as a user through fusermount3, or over a descriptor
+ * that somebody else has mounted; and above all why it could not be made. Start-up and end only,
+ * one thread.
+ */
+#ifndef MODELDISK_MOUNT_H
+#define MODELDISK_MOUNT_H
+
+#include "ops.h"
+
+struct mount_options {
+	const char *disk;         /* shown as the source of the mount */
+	const char *mountpoint;   /* a directory, or /dev/fd/N: an open, mounted /dev/fuse */
+	const char *fuse_options; /* comma list for libfuse; NULL: none */
+	bool allow_other, exec, debug;
+	struct ops *ops; /* userdata of the session; borrowed */
+};
+
+/*
+ * Mounts. No request is answered before the session's loop runs. Errors: -EINVAL the mount point or
+ * an option is wrong; what the system said otherwise, with what to do about it. On failure nothing
+ * is left mounted.
+ */
+struct mount;
+int mount_new(const struct mount_options *o, struct mount **out, struct diag *d) MUST_CHECK;
+struct fuse_session *mount_session(struct mount *m); /* lent */
+/* Closes the connection and unmounts, lazily, if it is still mounted and ours. */
+void mount_end(struct mount *m);
+/* The same, and ends the session. NULL allowed. */
+void mount_free(struct mount *m);
+DEFINE_SCOPED(mount, struct mount *, mount_free)
+
+#endif
