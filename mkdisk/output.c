@@ -1,2 +1,601 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Where the disk's bytes go. Decides how a target is recognised, when it is replaced and when it is
+ * written in place, and in which order things become durable. Which bytes go where is the caller's.
+ */
 #include "output.h"
+#include "blk.h"
+#include "text.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <libgen.h>
+#include <limits.h>
+#include <linux/fs.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <sys/ioctl.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+
+/* Held back until commit when a target is written in place: a GPT with sectors of 4096 bytes. */
+#define HEAD_LEN (24 * KIB)
+/* Zeroed at the end of such a target beforehand: the backup GPT of its last owner. */
+#define TAIL_LEN (24 * KIB)
+#define ZERO_LEN (64 * KIB)
+/* Disks beyond this are dropped from the page cache as they are written, in steps of the second. */
+#define DROP_CACHE_MIN  GIB
+#define DROP_CACHE_STEP (64 * MIB)
+
+enum output_kind {
+	OUTPUT_NOWHERE,
+	OUTPUT_REPLACE, /* a temporary file that takes the name at commit */
+	OUTPUT_IN_PLACE,
+	OUTPUT_DEVICE,
+};
+
+struct output {
+	enum output_kind kind;
+	int fd, dir_fd;
+	char *path;      /* as given: for messages */
+	char *name;      /* REPLACE: last component of the path, links resolved */
+	char *temp_name; /* REPLACE: name in the same directory; NULL while the file has none */
+	bool exists;     /* REPLACE: there is a file to replace */
+	uint64_t len;
+	uint8_t *head;       /* in place: the first bytes, until commit */
+	atomic_ullong dirty; /* bytes written since the page cache was last relieved */
+	atomic_ullong written;
+};
+
+/* ---- what stands there ---- */
+
+struct signature {
+	uint64_t off; /* from the end when from_end */
+	bool from_end;
+	uint8_t len;
+	char magic[12];
+	const char *name;
+};
+
+/*
+ * From libblkid's list, the ones worth asking about. The order decides what a disk with several is
+ * called: an EROFS image behind a table is a GPT disk, FAT's boot sector is no MBR.
+ */
+static const struct signature signatures[] = {
+	{ 512, false, 8, "EFI PART", "GPT" },
+	{ 4096, false, 8, "EFI PART", "GPT" },
+	{ 512, true, 8, "EFI PART", "GPT" },
+	{ 4096, true, 8, "EFI PART", "GPT" },
+	{ 0, false, 8, "verity\0\0", "dm-verity" },
+	{ 1024, false, 4, "\xe2\xe1\xf5\xe0", "EROFS" },
+	{ 0, false, 6, "LUKS\xba\xbe", "LUKS" },
+	{ 0, false, 4, "XFSB", "XFS" },
+	{ 0, false, 4, "hsqs", "squashfs" },
+	{ 0x10040, false, 8, "_BHRfS_M", "btrfs" },
+	{ 1024 + 56, false, 2, "\x53\xef", "ext2/3/4" },
+	{ 1024, false, 4, "\x10\x20\xf5\xf2", "F2FS" },
+	{ 4096 + 24, false, 8, "\xc6\x85\x73\xf6\x4e\x1a\x45\xca", "bcachefs" },
+	{ 512, false, 8, "LABELONE", "LVM2" },
+	{ 4096, false, 4, "\xfc\x4e\x2b\xa9", "MD RAID" },
+	{ 4096 - 10, false, 10, "SWAPSPACE2", "swap" },
+	{ 16384 - 10, false, 10, "SWAPSPACE2", "swap" },
+	{ 65536 - 10, false, 10, "SWAPSPACE2", "swap" },
+	{ 0x8001, false, 5, "CD001", "ISO 9660" },
+	{ 82, false, 8, "FAT32   ", "VFAT" },
+	{ 54, false, 8, "FAT16   ", "VFAT" },
+	{ 54, false, 8, "FAT12   ", "VFAT" },
+	{ 3, false, 8, "EXFAT   ", "exFAT" },
+	{ 3, false, 8, "NTFS    ", "NTFS" },
+	{ 510, false, 2, "\x55\xaa", "MBR" },
+};
+
+static int find_signature(const struct blk *b, struct output_target *t, struct diag *d)
+{
+	char found[sizeof(signatures[0].magic)];
+
+	for (size_t i = 0; i < ARRAY_LEN(signatures); i++) {
+		const struct signature *s = &signatures[i];
+		int r;
+
+		if (!range_is_inside(s->from_end ? 0 : s->off, s->from_end ? s->off : s->len,
+		                     blk_size(b)))
+			continue;
+		r = blk_read(b, s->from_end ? blk_size(b) - s->off : s->off, found, s->len, d);
+		if (r < 0)
+			return r;
+		if (memcmp(found, s->magic, s->len) == 0) {
+			snprintf(t->signature, sizeof(t->signature), "%s", s->name);
+			break;
+		}
+	}
+	return 0;
+}
+
+int output_probe(const char *path, struct output_target *out, struct diag *d)
+{
+	struct output_target t = { .sector_len = 512 };
+	scoped(blk) struct blk *b = NULL;
+	struct stat st;
+	int r;
+
+	if (stat(path, &st) < 0) {
+		if (errno != ENOENT)
+			return diag_set_errno(d, -errno, "%s", path);
+		if (!path[0] || path[strlen(path) - 1] == '/')
+			return diag_set(d, -EINVAL, "\"%s\": is not the name of a file", path);
+		if (lstat(path, &st) == 0)
+			return diag_set(d, -EINVAL, "%s: is a symbolic link that leads nowhere",
+			                path);
+		*out = t;
+		return 0;
+	}
+	r = blk_open(path, &b, d);
+	if (r < 0)
+		return r;
+	t.exists = true;
+	t.is_block_device = S_ISBLK(st.st_mode);
+	t.len = blk_size(b);
+	t.sector_len = blk_sector_len(b);
+	r = find_signature(b, &t, d);
+	if (r < 0)
+		return r;
+	*out = t;
+	return 0;
+}
+
+/* ---- opening ---- */
+
+static int check_space(const struct output *o, int fd, uint64_t need_len, uint64_t freed_len,
+                       struct diag *d)
+{
+	char need[SIZE_TEXT_LEN], have[SIZE_TEXT_LEN];
+	struct statvfs fs;
+	uint64_t free_len;
+
+	if (fstatvfs(fd, &fs) < 0)
+		return diag_set_errno(d, -errno, "%s: cannot ask for free space", o->path);
+	if (!mul_u64(geteuid() == 0 ? fs.f_bfree : fs.f_bavail, fs.f_frsize, &free_len) ||
+	    !add_u64(free_len, freed_len, &free_len))
+		free_len = UINT64_MAX;
+	if (free_len >= need_len)
+		return 0;
+	size_format(need_len, need);
+	size_format(free_len, have);
+	return diag_set(d, -ENOSPC,
+	                "%s: the disk needs %" PRIu64
+	                " bytes (%s), but its file system has only %" PRIu64 " (%s) free",
+	                o->path, need_len, need, free_len, have);
+}
+
+/* A file that can take its name only at the end: without a name, where the file system allows it.
+ */
+static int open_nameless(struct output *o)
+{
+	/* linkat(2) from /proc is the unprivileged way to give it a name later: look before writing
+	 */
+	if (faccessat(AT_FDCWD, "/proc/self/fd", X_OK, 0) < 0)
+		return -ENOENT;
+	o->fd = openat(o->dir_fd, ".", O_RDWR | O_TMPFILE | O_CLOEXEC, 0666);
+	return o->fd < 0 ? -errno : 0;
+}
+
+static char *make_temp_name(const char *name)
+{
+	char *temp = NULL;
+	uint32_t random = 0;
+
+	if (getrandom(&random, sizeof(random), 0) != (ssize_t)sizeof(random) ||
+	    asprintf(&temp, ".%.200s.mkdisk-%08" PRIx32, name, random) < 0)
+		return NULL;
+	return temp;
+}
+
+static int open_named(struct output *o)
+{
+	scoped_free char *temp = make_temp_name(o->name);
+
+	if (!temp)
+		return -ENOMEM;
+	o->fd = openat(o->dir_fd, temp, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+	if (o->fd < 0)
+		return -errno;
+	o->temp_name = take_ptr(temp);
+	return 0;
+}
+
+static void forget_temp(struct output *o)
+{
+	if (o->temp_name)
+		unlinkat(o->dir_fd, o->temp_name, 0);
+	free(take_ptr(o->temp_name));
+	scope_close(&o->fd);
+	o->fd = -1;
+}
+
+static int copy_owner_and_mode(int fd, const struct stat *old)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	if ((st.st_uid != old->st_uid || st.st_gid != old->st_gid) &&
+	    fchown(fd, old->st_uid, old->st_gid) < 0)
+		return -errno;
+	return fchmod(fd, old->st_mode & 07777) < 0 ? -errno : 0;
+}
+
+/* Opens a temporary file beside the target, to be renamed over it. old: what is there, or NULL. */
+static int open_replacement(struct output *o, const struct stat *old)
+{
+	int r = open_nameless(o);
+
+	if (r < 0)
+		r = open_named(o);
+	if (r < 0 || !old)
+		return r;
+	r = copy_owner_and_mode(o->fd, old);
+	if (r < 0)
+		forget_temp(o);
+	return r;
+}
+
+/* Does this failure to replace a file leave the hope that it can be written to where it is? */
+static bool may_write_in_place(int err)
+{
+	return err == -EACCES || err == -EPERM || err == -EROFS || err == -EBUSY;
+}
+
+static int zero_by_writing(struct output *o, uint64_t off, uint64_t len, struct diag *d);
+
+static int open_in_place(struct output *o, const char *real_path, const struct stat *st,
+                         uint64_t need_len, struct diag *d)
+{
+	int r;
+
+	o->fd = open(real_path, O_RDWR | O_CLOEXEC);
+	if (o->fd < 0)
+		return diag_set_errno(d, -errno, "%s: cannot replace it nor write to it", o->path);
+	r = check_space(o, o->fd, need_len, (uint64_t)st->st_blocks * 512, d);
+	if (r < 0)
+		return r;
+	/* to nothing and back: all of it is a hole now, whatever it held */
+	if (ftruncate(o->fd, 0) < 0 || ftruncate(o->fd, (off_t)o->len) < 0)
+		return diag_set_errno(d, -errno, "%s: cannot give it %" PRIu64 " bytes", o->path,
+		                      o->len);
+	o->kind = OUTPUT_IN_PLACE;
+	return 0;
+}
+
+static int open_device(struct output *o, const char *real_path, const struct output_target *t,
+                       struct diag *d)
+{
+	uint64_t tail_off = t->len > TAIL_LEN ? t->len - TAIL_LEN : 0;
+	int r;
+
+	if (t->len < o->len)
+		return diag_set(d, -ENOSPC,
+		                "%s: the device has %" PRIu64 " bytes, the disk needs %" PRIu64,
+		                o->path, t->len, o->len);
+	o->fd = open(real_path, O_RDWR | O_EXCL | O_CLOEXEC);
+	if (o->fd < 0)
+		return diag_set_errno(d, -errno, "%s: cannot open the device for itself alone",
+		                      o->path);
+	o->kind = OUTPUT_DEVICE;
+	r = zero_by_writing(o, 0, MIN(HEAD_LEN, t->len), d);
+	if (r < 0)
+		return r;
+	return zero_by_writing(o, tail_off, t->len - tail_off, d);
+}
+
+/* Is path the root of a mount, as a file is that docker run -v brings into a container? */
+static bool is_mount_point(const char *path)
+{
+	struct statx stx;
+
+	return statx(AT_FDCWD, path, 0, 0, &stx) == 0 &&
+	       (stx.stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0;
+}
+
+static int open_file(struct output *o, const char *real_path, uint64_t need_len, struct diag *d)
+{
+	scoped_free char *dir_part = strdup(real_path), *name_part = strdup(real_path);
+	struct stat st;
+	int r;
+
+	if (!dir_part || !name_part || !(o->name = strdup(basename(name_part))))
+		return diag_set(d, -ENOMEM, "%s: out of memory", o->path);
+	o->exists = stat(real_path, &st) == 0;
+	o->dir_fd = open(dirname(dir_part), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (o->dir_fd < 0)
+		r = -errno;
+	else if (o->exists && is_mount_point(real_path))
+		r = -EBUSY;
+	else
+		r = open_replacement(o, o->exists ? &st : NULL);
+	if (o->exists && may_write_in_place(r))
+		return open_in_place(o, real_path, &st, need_len, d);
+	if (r < 0)
+		return diag_set_errno(d, r, "%s: cannot create a file beside it", o->path);
+	o->kind = OUTPUT_REPLACE;
+	r = check_space(o, o->fd, need_len, 0, d);
+	if (r < 0)
+		return r;
+	if (ftruncate(o->fd, (off_t)o->len) < 0)
+		return diag_set_errno(d, -errno, "%s: cannot make a file of %" PRIu64 " bytes",
+		                      o->path, o->len);
+	return 0;
+}
+
+static int output_alloc(const char *path, uint64_t disk_len, struct output **out, struct diag *d)
+{
+	scoped(output) struct output *o = calloc(1, sizeof(*o));
+
+	if (!o)
+		return diag_set(d, -ENOMEM, "out of memory");
+	o->fd = o->dir_fd = -1;
+	o->len = disk_len;
+	o->head = calloc(1, HEAD_LEN);
+	o->path = strdup(path ? path : "nowhere");
+	if (!o->path || !o->head)
+		return diag_set(d, -ENOMEM, "out of memory");
+	*out = take_ptr(o);
+	return 0;
+}
+
+int output_open(const char *path, uint64_t disk_len, uint64_t need_len, bool force,
+                struct output **out, struct diag *d)
+{
+	scoped(output) struct output *o = NULL;
+	scoped_free char *real_path = NULL;
+	struct output_target t;
+	int r = output_alloc(path, disk_len, &o, d);
+
+	if (r < 0)
+		return r;
+	if (!path) {
+		*out = take_ptr(o);
+		return 0;
+	}
+	if (disk_len > INT64_MAX)
+		return diag_set(d, -EFBIG, "%s: no file has %" PRIu64 " bytes", path, disk_len);
+	r = output_probe(path, &t, d);
+	if (r < 0)
+		return r;
+	if (t.signature[0] && !force)
+		return diag_set(d, -EEXIST, "%s: holds a %s signature; --force overwrites it", path,
+		                t.signature);
+	real_path = t.exists ? realpath(path, NULL) : strdup(path);
+	if (!real_path)
+		return diag_set_errno(d, -errno, "%s", path);
+	r = t.is_block_device ? open_device(o, real_path, &t, d)
+	                      : open_file(o, real_path, need_len, d);
+	if (r < 0)
+		return r;
+	*out = take_ptr(o);
+	return 0;
+}
+
+void output_close(struct output *o)
+{
+	if (!o)
+		return;
+	forget_temp(o);
+	scope_close(&o->dir_fd);
+	free(o->head);
+	free(o->name);
+	free(o->path);
+	free(o);
+}
+
+/* ---- writing ---- */
+
+static int write_all(struct output *o, uint64_t off, const void *buf, size_t len, struct diag *d)
+{
+	const uint8_t *p = buf;
+
+	while (len > 0) {
+		ssize_t n = pwrite(o->fd, p, len, (off_t)off);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return diag_set_errno(d, n < 0 ? -errno : -EIO,
+			                      "%s: cannot write %zu bytes at offset %" PRIu64,
+			                      o->path, len, off);
+		p += n;
+		off += (uint64_t)n;
+		len -= (size_t)n;
+	}
+	return 0;
+}
+
+static int zero_by_writing(struct output *o, uint64_t off, uint64_t len, struct diag *d)
+{
+	static const uint8_t zeros[ZERO_LEN];
+
+	while (len > 0) {
+		size_t n = (size_t)MIN(len, ZERO_LEN);
+		int r = write_all(o, off, zeros, n, d);
+
+		if (r < 0)
+			return r;
+		off += n;
+		len -= n;
+	}
+	return 0;
+}
+
+/* How many of the len bytes at off are held back in o->head. */
+static size_t held_back(const struct output *o, uint64_t off, uint64_t len)
+{
+	if (o->kind == OUTPUT_REPLACE || off >= HEAD_LEN)
+		return 0;
+	return (size_t)MIN(len, HEAD_LEN - off);
+}
+
+/* A large disk must not push everything else out of the page cache; what is clean by now goes. */
+static void relieve_page_cache(struct output *o, size_t len)
+{
+	unsigned long long before = atomic_fetch_add(&o->dirty, len);
+
+	if (o->len >= DROP_CACHE_MIN && (before + len) / DROP_CACHE_STEP > before / DROP_CACHE_STEP)
+		(void)posix_fadvise(o->fd, 0, 0, POSIX_FADV_DONTNEED);
+}
+
+static int check_range(const struct output *o, uint64_t off, uint64_t len, struct diag *d)
+{
+	if (range_is_inside(off, len, o->len))
+		return 0;
+	return diag_set(d, -ERANGE,
+	                "%s: %" PRIu64 " bytes at offset %" PRIu64
+	                " are not inside the disk of %" PRIu64 " bytes",
+	                o->path, len, off, o->len);
+}
+
+int output_write(struct output *o, uint64_t off, const void *buf, size_t len, struct diag *d)
+{
+	size_t held = held_back(o, off, len);
+	int r = check_range(o, off, len, d);
+
+	if (r < 0 || o->kind == OUTPUT_NOWHERE)
+		return r;
+	memcpy(o->head + (held ? off : 0), buf, held);
+	r = write_all(o, off + held, (const uint8_t *)buf + held, len - held, d);
+	if (r < 0)
+		return r;
+	atomic_fetch_add(&o->written, len);
+	relieve_page_cache(o, len);
+	return 0;
+}
+
+/* The kernel can often tell the device; where it cannot, zeros are written. */
+static int zero_device(struct output *o, uint64_t off, uint64_t len, struct diag *d)
+{
+	while (len > 0) {
+		uint64_t range[2] = { off, MIN(len, GIB) };
+		int r = 0;
+
+		if (ioctl(o->fd, BLKZEROOUT, range) < 0)
+			r = zero_by_writing(o, range[0], range[1], d);
+		if (r < 0)
+			return r;
+		off += range[1];
+		len -= range[1];
+	}
+	return 0;
+}
+
+int output_zero(struct output *o, uint64_t off, uint64_t len, struct diag *d)
+{
+	size_t held = held_back(o, off, len);
+	int r = check_range(o, off, len, d);
+
+	if (r < 0 || o->kind != OUTPUT_DEVICE)
+		return r; /* sparse, and the head is zero since it was allocated */
+	return zero_device(o, off + held, len - held, d);
+}
+
+int output_read(struct output *o, uint64_t off, void *buf, size_t len, struct diag *d)
+{
+	size_t held = held_back(o, off, len);
+	int r = check_range(o, off, len, d);
+	uint8_t *p = buf;
+
+	if (r < 0)
+		return r;
+	if (o->kind == OUTPUT_NOWHERE)
+		return diag_set(d, -EINVAL, "there is no disk to read back");
+	memcpy(p, o->head + (held ? off : 0), held);
+	for (size_t done = held; done < len;) {
+		ssize_t n = pread(o->fd, p + done, len - done, (off_t)(off + done));
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return diag_set_errno(d, n < 0 ? -errno : -EIO,
+			                      "%s: cannot read back %zu bytes at offset %" PRIu64,
+			                      o->path, len - done, off + done);
+		done += (size_t)n;
+	}
+	return 0;
+}
+
+uint64_t output_next_data(struct output *o, uint64_t off)
+{
+	off_t data;
+
+	if (held_back(o, off, 1) > 0 || o->kind == OUTPUT_NOWHERE || o->kind == OUTPUT_DEVICE)
+		return MIN(off, o->len);
+	data = lseek(o->fd, (off_t)off, SEEK_DATA);
+	if (data < 0)
+		return errno == ENXIO ? o->len : MIN(off, o->len);
+	return MIN((uint64_t)data, o->len);
+}
+
+/* ---- the end ---- */
+
+/* Gives a nameless file a name: its own when that is free, else one to rename from. */
+static int link_nameless(struct output *o)
+{
+	char from[32];
+
+	snprintf(from, sizeof(from), "/proc/self/fd/%d", o->fd);
+	if (o->exists) {
+		scoped_free char *temp = make_temp_name(o->name);
+
+		if (!temp)
+			return -ENOMEM;
+		if (linkat(AT_FDCWD, from, o->dir_fd, temp, AT_SYMLINK_FOLLOW) < 0)
+			return -errno;
+		o->temp_name = take_ptr(temp);
+		return 0;
+	}
+	return linkat(AT_FDCWD, from, o->dir_fd, o->name, AT_SYMLINK_FOLLOW) < 0 ? -errno : 0;
+}
+
+static int take_name(struct output *o, struct diag *d)
+{
+	int r = o->temp_name ? 0 : link_nameless(o);
+
+	if (r < 0)
+		return diag_set_errno(d, r, "%s: cannot give the finished disk its name", o->path);
+	if (o->temp_name) {
+		if (renameat(o->dir_fd, o->temp_name, o->dir_fd, o->name) < 0)
+			return diag_set_errno(
+			        d, -errno, "%s: cannot give the finished disk its name", o->path);
+		free(take_ptr(o->temp_name));
+	}
+	if (fsync(o->dir_fd) < 0)
+		return diag_set_errno(d, -errno, "%s: cannot flush its directory", o->path);
+	return 0;
+}
+
+int output_commit(struct output *o, struct diag *d)
+{
+	int r;
+
+	if (o->kind == OUTPUT_NOWHERE)
+		return 0;
+	if (fsync(o->fd) < 0)
+		return diag_set_errno(d, -errno, "%s: cannot flush it", o->path);
+	if (o->kind == OUTPUT_REPLACE)
+		return take_name(o, d);
+	r = write_all(o, 0, o->head, (size_t)MIN(HEAD_LEN, o->len), d);
+	if (r < 0)
+		return r;
+	if (fsync(o->fd) < 0)
+		return diag_set_errno(d, -errno, "%s: cannot flush it", o->path);
+	return 0;
+}
+
+bool output_is_nowhere(const struct output *o)
+{
+	return o->kind == OUTPUT_NOWHERE;
+}
+
+uint64_t output_written(const struct output *o)
+{
+	return atomic_load(&o->written);
+}

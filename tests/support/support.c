@@ -2,7 +2,9 @@
 #include "support.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <ftw.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 
@@ -47,6 +49,114 @@ void support_fail_allocation(unsigned long k)
 unsigned long support_allocation_count(void)
 {
 	return atomic_load(&alloc_cnt);
+}
+
+/* ---- system calls of a writer ---- */
+
+static atomic_ulong call_cnt;
+static atomic_ulong call_fail_at;
+static atomic_int call_err;
+static atomic_bool call_kills;
+
+ssize_t __real_pwrite64(int fd, const void *buf, size_t len, off_t off);
+int __real_ftruncate64(int fd, off_t len);
+int __real_fsync(int fd);
+int __real_linkat(int from_dir, const char *from, int to_dir, const char *to, int flags);
+int __real_renameat(int from_dir, const char *from, int to_dir, const char *to);
+ssize_t __wrap_pwrite64(int fd, const void *buf, size_t len, off_t off);
+int __wrap_ftruncate64(int fd, off_t len);
+int __wrap_fsync(int fd);
+int __wrap_linkat(int from_dir, const char *from, int to_dir, const char *to, int flags);
+int __wrap_renameat(int from_dir, const char *from, int to_dir, const char *to);
+
+int __real_openat64(int dir, const char *path, int flags, ...);
+int __wrap_openat64(int dir, const char *path, int flags, ...);
+
+static atomic_bool tmpfile_refused;
+
+int __wrap_openat64(int dir, const char *path, int flags, ...)
+{
+	mode_t mode = 0;
+	va_list args;
+
+	if ((flags & O_TMPFILE) == O_TMPFILE && atomic_load(&tmpfile_refused)) {
+		errno = EOPNOTSUPP;
+		return -1;
+	}
+	va_start(args, flags);
+	if (flags & (O_CREAT | __O_TMPFILE))
+		mode = va_arg(args, mode_t);
+	va_end(args);
+	return __real_openat64(dir, path, flags, mode);
+}
+
+void support_refuse_tmpfile(bool refuse)
+{
+	atomic_store(&tmpfile_refused, refuse);
+}
+
+static bool call_must_fail(void)
+{
+	unsigned long n = atomic_fetch_add(&call_cnt, 1) + 1;
+	unsigned long at = atomic_load(&call_fail_at);
+
+	if (at == 0 || n != at)
+		return false;
+	if (atomic_load(&call_kills))
+		raise(SIGKILL);
+	errno = atomic_load(&call_err);
+	return true;
+}
+
+ssize_t __wrap_pwrite64(int fd, const void *buf, size_t len, off_t off)
+{
+	/* half of it is written before the disk is full: the worst case */
+	if (call_must_fail()) {
+		int err = errno;
+
+		(void)!__real_pwrite64(fd, buf, len / 2, off);
+		errno = err;
+		return -1;
+	}
+	return __real_pwrite64(fd, buf, len, off);
+}
+
+int __wrap_ftruncate64(int fd, off_t len)
+{
+	return call_must_fail() ? -1 : __real_ftruncate64(fd, len);
+}
+
+int __wrap_fsync(int fd)
+{
+	return call_must_fail() ? -1 : __real_fsync(fd);
+}
+
+int __wrap_linkat(int from_dir, const char *from, int to_dir, const char *to, int flags)
+{
+	return call_must_fail() ? -1 : __real_linkat(from_dir, from, to_dir, to, flags);
+}
+
+int __wrap_renameat(int from_dir, const char *from, int to_dir, const char *to)
+{
+	return call_must_fail() ? -1 : __real_renameat(from_dir, from, to_dir, to);
+}
+
+void support_fail_call(unsigned long k, int err)
+{
+	atomic_store(&call_kills, false);
+	atomic_store(&call_err, err);
+	atomic_store(&call_fail_at, k ? atomic_load(&call_cnt) + k : 0);
+}
+
+void support_kill_at_call(unsigned long k)
+{
+	support_fail_call(k, 0);
+	atomic_store(&call_kills, true);
+}
+
+unsigned long support_call_count(void)
+{
+	return atomic_load(&call_cnt);
 }
 
 static int fault_read(void *ctx, uint64_t off, void *buf, size_t len)

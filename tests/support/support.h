@@ -23,6 +23,17 @@
 void support_fail_allocation(unsigned long k);
 unsigned long support_allocation_count(void);
 
+/*
+ * The same for the system calls that make a file: pwrite (which writes half first), ftruncate,
+ * fsync, linkat, renameat. The k-th from now fails with err (ENOSPC, EIO), or kills the process
+ * before it is made.
+ */
+void support_fail_call(unsigned long k, int err);
+void support_kill_at_call(unsigned long k);
+unsigned long support_call_count(void);
+/* openat() with O_TMPFILE fails with EOPNOTSUPP, as on file systems that have no nameless files. */
+void support_refuse_tmpfile(bool refuse);
+
 /* A blk over parent's bytes whose k-th read (1 = the next one) fails with err; 0: none. */
 struct support_fault {
 	const struct blk *parent;
