@@ -1,2 +1,521 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a build says about itself. Decides the members, their order and their spelling; the numbers
+ * come from the plans. Text is laid out as sd-json does it, because scripts compare repart's output
+ * as text; jansson spaces differently.
+ */
 #include "record.h"
+#include "hash.h"
+#include "output.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+/* ---- JSON as sd-json prints it ---- */
+
+struct json {
+	char *text;
+	size_t len, cap;
+	bool failed; /* out of memory: everything after it is ignored */
+	bool pretty;
+	bool empty; /* nothing in the innermost object or array yet */
+	unsigned depth;
+};
+
+static void put_bytes(struct json *j, const char *bytes, size_t len)
+{
+	if (j->failed)
+		return;
+	if (j->len + len + 1 > j->cap) {
+		size_t cap = MAX(2 * j->cap, j->len + len + 1);
+		char *grown = realloc(j->text, cap);
+
+		if (!grown) {
+			j->failed = true;
+			return;
+		}
+		j->text = grown;
+		j->cap = cap;
+	}
+	memcpy(j->text + j->len, bytes, len);
+	j->len += len;
+	j->text[j->len] = '\0';
+}
+
+static void put(struct json *j, const char *s)
+{
+	put_bytes(j, s, strlen(s));
+}
+
+static void put_line_start(struct json *j)
+{
+	if (!j->pretty)
+		return;
+	put(j, "\n");
+	for (unsigned i = 0; i < j->depth; i++)
+		put(j, "\t");
+}
+
+static void put_escaped(struct json *j, const char *s, size_t len)
+{
+	static const char letters[] = "\"\"\\\\\bb\ff\nn\rr\tt"; /* pairs: byte, letter */
+
+	for (size_t i = 0; i < len; i++) {
+		const char *pair = letters;
+		char code[8];
+
+		while (*pair && *pair != s[i])
+			pair += 2;
+		if (*pair && s[i]) {
+			put(j, "\\");
+			put_bytes(j, pair + 1, 1);
+		} else if ((unsigned char)s[i] < ' ') {
+			snprintf(code, sizeof(code), "\\u%04x", (unsigned char)s[i]);
+			put(j, code);
+		} else {
+			put_bytes(j, s + i, 1);
+		}
+	}
+}
+
+static void put_quoted(struct json *j, const char *s)
+{
+	put(j, "\"");
+	put_escaped(j, s, strlen(s));
+	put(j, "\"");
+}
+
+/* What stands before a value: a comma if it is not the first, the line, the key if it has one. */
+static void start_value(struct json *j, const char *key)
+{
+	if (j->depth > 0) {
+		if (!j->empty)
+			put(j, ",");
+		put_line_start(j);
+	}
+	j->empty = false;
+	if (!key)
+		return;
+	put_quoted(j, key);
+	put(j, j->pretty ? " : " : ":");
+}
+
+static void json_open(struct json *j, const char *key, const char *bracket)
+{
+	start_value(j, key);
+	put(j, bracket);
+	j->depth++;
+	j->empty = true;
+}
+
+static void json_close(struct json *j, const char *bracket)
+{
+	j->depth--;
+	if (!j->empty)
+		put_line_start(j);
+	put(j, bracket);
+	j->empty = false;
+}
+
+static void json_string(struct json *j, const char *key, const char *value)
+{
+	start_value(j, key);
+	put_quoted(j, value);
+}
+
+static void json_raw(struct json *j, const char *key, const char *value)
+{
+	start_value(j, key);
+	put(j, value);
+}
+
+static void json_u64(struct json *j, const char *key, uint64_t value)
+{
+	char text[24];
+
+	snprintf(text, sizeof(text), "%" PRIu64, value);
+	json_raw(j, key, text);
+}
+
+static void json_hex(struct json *j, const char *key, const void *bytes, size_t len)
+{
+	char text[2 * HASH_MAX_SALT_LEN + 1];
+
+	hex_encode(bytes, len, text);
+	json_string(j, key, text);
+}
+
+static void json_uuid(struct json *j, const char *key, const struct uuid *u)
+{
+	char text[UUID_TEXT_LEN];
+
+	uuid_format(u, text);
+	json_string(j, key, text);
+}
+
+static void json_string_or_null(struct json *j, const char *key, const char *value)
+{
+	if (value)
+		json_string(j, key, value);
+	else
+		json_raw(j, key, "null");
+}
+
+static int finish(struct json *j, char **out, struct diag *d)
+{
+	put(j, "\n");
+	if (j->failed) {
+		free(j->text);
+		return diag_set(d, -ENOMEM, "out of memory");
+	}
+	*out = j->text;
+	return 0;
+}
+
+/* ---- the result ---- */
+
+/* systemd names a partition's node like the kernel: with a 'p' where a digit would touch one. */
+static void json_node(struct json *j, const char *disk, size_t number)
+{
+	size_t len = strlen(disk);
+	bool digit = len > 0 && disk[len - 1] >= '0' && disk[len - 1] <= '9';
+	char suffix[24];
+
+	snprintf(suffix, sizeof(suffix), "%s%zu", digit ? "p" : "", number);
+	start_value(j, "node");
+	put(j, "\"");
+	put_escaped(j, disk, len);
+	put(j, suffix);
+	put(j, "\"");
+}
+
+static void json_drop_ins(struct json *j, const struct definition *def)
+{
+	if (def->drop_in_cnt == 0) {
+		json_raw(j, "drop-in_files", "null");
+		return;
+	}
+	json_open(j, "drop-in_files", "[");
+	for (size_t i = 0; i < def->drop_in_cnt; i++)
+		json_string(j, NULL, def->drop_in[i]);
+	json_close(j, "]");
+}
+
+static bool any_drop_in(const struct definitions *defs)
+{
+	for (size_t i = 0; i < defs->cnt; i++) {
+		if (defs->v[i].drop_in_cnt > 0)
+			return true;
+	}
+	return false;
+}
+
+static void json_partition(struct json *j, const struct record *r, size_t i)
+{
+	const struct definition *def = &r->defs->v[i];
+	const struct gpt_part *part = &r->plan->table.part[i];
+
+	json_open(j, NULL, "{");
+	json_string(j, "type", def->type_name);
+	json_string(j, "label", part->name[0] ? part->name : "-");
+	json_uuid(j, "uuid", &part->id);
+	json_u64(j, "partno", part->number);
+	json_string(j, "file", def->file);
+	json_node(j, r->disk_path, part->number + 1);
+	json_u64(j, "offset", r->plan->part[i].off);
+	json_u64(j, "old_size", 0);
+	json_u64(j, "raw_size", r->plan->part[i].len);
+	json_u64(j, "old_padding", 0);
+	json_u64(j, "raw_padding", r->plan->part[i].padding);
+	json_string(j, "activity", "create");
+	if (def->verity == DEFINITION_VERITY_OFF)
+		json_raw(j, "roothash", "null");
+	else
+		json_hex(j, "roothash", r->root, sizeof(r->root));
+	if (any_drop_in(r->defs))
+		json_drop_ins(j, def);
+	json_close(j, "}");
+}
+
+static void json_verity(struct json *j, const struct verity_params *v)
+{
+	json_string(j, "algorithm", hash_name(v->alg));
+	json_u64(j, "hash_type", v->hash_type);
+	json_u64(j, "data_block_size", v->data_block_len);
+	json_u64(j, "hash_block_size", v->hash_block_len);
+	json_u64(j, "data_blocks", v->data_blk_cnt);
+	json_hex(j, "salt", v->salt, v->salt_len);
+	json_uuid(j, "uuid", &v->uuid);
+}
+
+static void json_flat(struct json *j, const struct record *r)
+{
+	json_open(j, NULL, "{");
+	json_string(j, "layout", "flat");
+	json_string(j, "node", r->disk_path);
+	json_u64(j, "size", r->plan->disk_len);
+	json_u64(j, "hash_offset", r->plan->hash_off);
+	json_verity(j, &r->plan->verity);
+	json_hex(j, "roothash", r->root, sizeof(r->root));
+	json_close(j, "}");
+}
+
+int record_result_text(const struct record *r, enum record_json mode, char **out, struct diag *d)
+{
+	struct json j = { .pretty = mode == RECORD_JSON_PRETTY };
+	char root[2 * sizeof(r->root) + 1];
+
+	if (mode == RECORD_JSON_OFF) {
+		hex_encode(r->root, sizeof(r->root), root);
+		put(&j, root);
+		return finish(&j, out, d);
+	}
+	json_open(&j, NULL, "[");
+	if (!r->plan->has_table)
+		json_flat(&j, r);
+	for (size_t i = 0; r->plan->has_table && i < r->plan->part_cnt; i++)
+		json_partition(&j, r, i);
+	json_close(&j, "]");
+	return finish(&j, out, d);
+}
+
+/* ---- the record ---- */
+
+/* Length of the well-formed UTF-8 sequence at p (RFC 3629), 0 if there is none. */
+static size_t utf8_sequence(const unsigned char *p)
+{
+	static const struct {
+		unsigned char mask, lead, len;
+		uint32_t min;
+	} forms[] = { { 0x80, 0x00, 1, 0 },
+		      { 0xe0, 0xc0, 2, 0x80 },
+		      { 0xf0, 0xe0, 3, 0x800 },
+		      { 0xf8, 0xf0, 4, 0x10000 } };
+
+	for (size_t i = 0; i < ARRAY_LEN(forms); i++) {
+		uint32_t code = p[0] & (unsigned char)~forms[i].mask;
+
+		if ((p[0] & forms[i].mask) != forms[i].lead)
+			continue;
+		for (size_t k = 1; k < forms[i].len; k++) {
+			if ((p[k] & 0xc0) != 0x80) /* also the NUL at the end */
+				return 0;
+			code = code << 6 | (p[k] & 0x3f);
+		}
+		if (code < forms[i].min || code > 0x10ffff || (code >= 0xd800 && code <= 0xdfff))
+			return 0;
+		return forms[i].len;
+	}
+	return 0;
+}
+
+static bool is_utf8(const char *s)
+{
+	while (*s) {
+		size_t len = utf8_sequence((const unsigned char *)s);
+
+		if (len == 0)
+			return false;
+		s += len;
+	}
+	return true;
+}
+
+/* Names are bytes, JSON strings are not: what is not UTF-8 goes out as hex under KEY_hex. */
+static void json_name(struct json *j, const char *key, const char *name)
+{
+	char hex_key[32], hex[3];
+
+	if (is_utf8(name)) {
+		json_string(j, key, name);
+		return;
+	}
+	snprintf(hex_key, sizeof(hex_key), "%s_hex", key);
+	json_raw(j, hex_key, "\"");
+	for (; *name; name++) {
+		hex_encode(name, 1, hex);
+		put(j, hex);
+	}
+	put(j, "\"");
+}
+
+/* The members of the reference's sidecar file, in its order and with its types. */
+static void json_sidecar(struct json *j, const struct record *r)
+{
+	char hash_off[24], tool[64];
+	const char *commit = source_commit(r->source);
+
+	json_name(j, "model_source", source_location(r->source));
+	json_string(j, "commit_hash", commit ? commit : "");
+	start_value(j, "excluded_files");
+	put(j, "\"");
+	for (size_t i = 0; r->exclude[i]; i++) {
+		put(j, i > 0 ? "," : "");
+		put_escaped(j, r->exclude[i], strlen(r->exclude[i]));
+	}
+	put(j, "\"");
+	json_hex(j, "root_hash", r->root, sizeof(r->root));
+	snprintf(hash_off, sizeof(hash_off), "%" PRIu64, r->plan->hash_off);
+	json_string(j, "hash_offset", hash_off);
+	json_string(j, "erofs_version", r->compat->erofs_name);
+	snprintf(tool, sizeof(tool), "mkdisk %s", MODELDISK_VERSION);
+	json_string(j, "veritysetup_version", tool);
+	if (r->image_digest)
+		json_hex(j, "file_hash_sha256", r->image_digest, HASH_SHA256_LEN);
+	else
+		json_raw(j, "file_hash_sha256", "null");
+}
+
+static void json_how(struct json *j, const struct record *r)
+{
+	const struct disk_plan *p = r->plan;
+
+	json_string(j, "layout", r->layout);
+	json_string(j, "source_kind", source_kind(r->source));
+	json_string(j, "exclude_mode", r->exclude_mode);
+	json_open(j, "compat", "{");
+	json_string_or_null(j, "systemd", p->has_table ? r->compat->systemd_name : NULL);
+	json_string(j, "erofs", r->compat->erofs_name);
+	json_close(j, "}");
+	if (p->has_table) {
+		json_uuid(j, "seed", &r->seed);
+		json_uuid(j, "disk_guid", &p->table.disk_id);
+	}
+	json_u64(j, "source_date_epoch", r->epoch);
+	json_string(j, "owner", r->keep_owners ? "keep" : "root");
+	json_string(j, "xattrs", r->keep_xattrs ? "keep" : "drop");
+	json_string(j, "coverage", p->covered_len == p->image_len ? "filesystem" : "partition");
+}
+
+static void json_disk(struct json *j, const struct record *r)
+{
+	const struct disk_plan *p = r->plan;
+
+	json_u64(j, "disk_size", p->disk_len);
+	json_open(j, "filesystem", "{");
+	json_u64(j, "offset", p->image_off);
+	json_u64(j, "size", p->image_len);
+	json_uuid(j, "uuid", &r->fs_uuid);
+	json_close(j, "}");
+	json_open(j, "verity", "{");
+	json_u64(j, "superblock_offset", p->hash_off);
+	json_u64(j, "tree_offset", p->tree_off);
+	json_u64(j, "tree_size", p->geometry.tree_len);
+	json_verity(j, &p->verity);
+	json_close(j, "}");
+	if (!p->has_table)
+		return;
+	json_open(j, "partitions", "[");
+	for (size_t i = 0; i < p->part_cnt; i++) {
+		json_open(j, NULL, "{");
+		json_u64(j, "number", p->table.part[i].number);
+		json_uuid(j, "type", &p->table.part[i].type);
+		json_uuid(j, "uuid", &p->table.part[i].id);
+		json_string(j, "label", p->table.part[i].name);
+		json_u64(j, "offset", p->part[i].off);
+		json_u64(j, "size", p->part[i].len);
+		json_close(j, "}");
+	}
+	json_close(j, "]");
+}
+
+static const char *type_name(mode_t mode)
+{
+	switch (mode & S_IFMT) {
+	case S_IFREG:
+		return "file";
+	case S_IFDIR:
+		return "directory";
+	case S_IFLNK:
+		return "symlink";
+	case S_IFCHR:
+		return "character device";
+	case S_IFBLK:
+		return "block device";
+	case S_IFIFO:
+		return "fifo";
+	default:
+		return "socket";
+	}
+}
+
+static void json_path(struct json *j, const char *key, const struct tree_node *n)
+{
+	size_t len = tree_path(n, NULL, 0) + 1;
+	scoped_free char *path = malloc(len);
+
+	if (!path) {
+		j->failed = true;
+		return;
+	}
+	tree_path(n, path, len);
+	json_name(j, key, path);
+}
+
+static void json_file(struct json *j, const struct record *r, const struct tree_node *n)
+{
+	const struct tree_node *inode = n->link ? n->link : n;
+	char mode[8];
+
+	json_open(j, NULL, "{");
+	json_path(j, "path", n);
+	json_string(j, "type", type_name(inode->mode));
+	snprintf(mode, sizeof(mode), "%04o", inode->mode & 07777U);
+	json_string(j, "mode", mode);
+	if (n->link)
+		json_path(j, "same_as", inode);
+	if (inode->target)
+		json_name(j, "target", inode->target);
+	if (S_ISREG(inode->mode)) {
+		json_u64(j, "size", inode->size);
+		if (r->file_digest)
+			json_hex(j, "sha256", r->file_digest[inode->index], HASH_SHA256_LEN);
+		if (inode->content == TREE_CONTENT_LFS)
+			json_hex(j, "lfs_oid", inode->oid, sizeof(inode->oid));
+	}
+	json_close(j, "}");
+}
+
+int record_text(const struct record *r, char **out, struct diag *d)
+{
+	struct json j = { .pretty = true };
+
+	json_open(&j, NULL, "{");
+	json_sidecar(&j, r);
+	json_u64(&j, "record_version", 1);
+	json_how(&j, r);
+	json_disk(&j, r);
+	json_open(&j, "files", "[");
+	for (uint32_t i = 1; i < r->tree->node_cnt; i++) /* 0 is the root */
+		json_file(&j, r, r->tree->node[i]);
+	json_close(&j, "]");
+	json_close(&j, "}");
+	return finish(&j, out, d);
+}
+
+int record_write(const char *text, const char *path, struct diag *d)
+{
+	scoped(output) struct output *o = NULL;
+	struct output_target target;
+	size_t len = strlen(text);
+	int r;
+
+	if (strcmp(path, "-") == 0)
+		return diag_set(d, -EINVAL, "a record needs a file: stdout belongs to the result");
+	r = output_probe(path, &target, d);
+	if (r < 0)
+		return r;
+	if (target.is_block_device)
+		return diag_set(d, -EINVAL, "%s: is a block device, expected a file for the record",
+		                path);
+	r = output_open(path, len, len, true, &o, d);
+	if (r < 0)
+		return r;
+	r = output_write(o, 0, text, len, d);
+	if (r < 0)
+		return r;
+	return output_commit(o, d);
+}

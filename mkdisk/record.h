@@ -9,30 +9,44 @@
 #include "disk_plan.h"
 #include "source.h"
 
-enum record_json { RECORD_JSON_PRETTY, RECORD_JSON_SHORT, RECORD_JSON_OFF };
+enum record_json {
+	RECORD_JSON_PRETTY,
+	RECORD_JSON_SHORT,
+	RECORD_JSON_OFF, /* no JSON: the root hash alone, in hex */
+};
 
 /* One finished build. All borrowed. */
 struct record {
 	const char *disk_path;          /* as given */
 	const char *layout;             /* "repart" or "flat" */
 	const struct definitions *defs; /* repart only */
-	const struct disk_plan *plan;
+	const struct disk_plan *plan;   /* after disk_plan_set_root() */
 	const struct compat *compat;
-	const struct source *source;
+	struct source *source;
 	const struct tree *tree;
 	const char *const *exclude; /* patterns, NULL-terminated */
 	const char *exclude_mode;
 	const uint8_t (*file_digest)[32]; /* SHA-256 by tree_node.index; NULL when not computed */
 	const uint8_t *image_digest;      /* SHA-256 of the whole disk, NULL when not computed */
+	struct uuid seed;                 /* repart only */
+	struct uuid fs_uuid;
+	uint64_t epoch; /* SOURCE_DATE_EPOCH */
+	bool keep_owners, keep_xattrs;
 	uint8_t root[32];
 };
 
-/* systemd-repart's JSON, byte for byte as sd-json prints it (docs/format.md "JSON"); flat: one
- * object with our fields. */
+/*
+ * systemd-repart's JSON, byte for byte as sd-json prints it (docs/format.md "JSON"); flat: an array
+ * of one object with our fields, so that `jq -r '.[0].roothash'` works for both. A malloc'ed text
+ * that ends with a newline.
+ */
 int record_result_text(const struct record *r, enum record_json mode, char **out, struct diag *d)
         MUST_CHECK;
-/* Writes the provenance record: temporary file, fsync, rename. path "-" is refused (stdout belongs
- * to the result). */
-int record_write(const struct record *r, const char *path, struct diag *d) MUST_CHECK;
+/* The provenance record as text, malloc'ed: a function of source, options and disk; no clock, no
+ * host name. */
+int record_text(const struct record *r, char **out, struct diag *d) MUST_CHECK;
+/* Writes the text: temporary file, fsync, rename. -EINVAL for "-" (stdout belongs to the result)
+ * and for anything but a regular file. */
+int record_write(const char *text, const char *path, struct diag *d) MUST_CHECK;
 
 #endif
