@@ -1,0 +1,557 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One disk from one source. Decides the order of the steps and what is checked between them, so
+ * that whatever can be refused is refused before the first byte is written; the steps themselves
+ * are the other modules'.
+ */
+#include "build.h"
+#include "contents.h"
+#include "output.h"
+#include "populate.h"
+#include "stream.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <sched.h>
+#include <stdio.h>
+
+/* Everything a build makes on its way, in order of making. */
+struct build {
+	const struct build_options *opt;
+	const struct build_hooks *hooks;
+	struct compat compat;
+	struct output_target target;
+	struct exclude *exclude;
+	const char **patterns; /* all of them, for the record; NULL-terminated */
+	struct source *source;
+	struct tree *tree;              /* the source's */
+	struct definitions *defs;       /* repart */
+	struct disk_identity *identity; /* repart */
+	struct uuid fs_uuid;
+	struct erofs_plan *erofs;
+	struct disk_plan *disk;
+	uint8_t (*file_digest)[32];
+	uint8_t image_digest[32];
+	uint8_t root[32];
+};
+
+static void build_free(struct build *b)
+{
+	if (!b)
+		return;
+	free(b->file_digest);
+	free(b->disk);
+	erofs_plan_free(b->erofs);
+	free(b->identity);
+	definitions_free(b->defs);
+	source_close(b->source);
+	free(b->patterns);
+	exclude_free(b->exclude);
+	free(b);
+}
+DEFINE_SCOPED(build, struct build *, build_free)
+
+static bool is_flat(const struct build *b)
+{
+	return b->opt->layout == COMPAT_FLAT;
+}
+
+/* Attributes of the source: mkfs.erofs gets -x-1 in the flat layout, repart copies them. */
+static bool keeps_xattrs(const struct build *b)
+{
+	if (b->opt->xattrs != BUILD_XATTRS_DEFAULT)
+		return b->opt->xattrs == BUILD_XATTRS_KEEP;
+	return !is_flat(b) && b->opt->keep_owners;
+}
+
+/* ---- the source ---- */
+
+static int make_exclude(struct build *b, struct diag *d)
+{
+	const struct build_options *opt = b->opt;
+	int r = exclude_new(opt->exclude_mode, &b->exclude);
+
+	if (r < 0)
+		return diag_set(d, r, "out of memory");
+	b->patterns = calloc(opt->exclude_cnt + 2, sizeof(*b->patterns));
+	if (!b->patterns)
+		return diag_set(d, -ENOMEM, "out of memory");
+	for (size_t i = 0; i < opt->exclude_cnt; i++) {
+		r = exclude_add(b->exclude, opt->exclude[i], d);
+		if (r < 0)
+			return r;
+		b->patterns[i] = opt->exclude[i];
+	}
+	if (!opt->exclude_list || !*opt->exclude_list)
+		return 0;
+	b->patterns[opt->exclude_cnt] = opt->exclude_list;
+	r = exclude_add_list(b->exclude, opt->exclude_list, d);
+	return diag_prefix(d, r, "EXCLUDE_GIT_FILES");
+}
+
+static int open_source(struct build *b, void (*on_excluded)(void *, const char *, const char *),
+                       void *ctx, struct diag *d)
+{
+	struct source_options opt = {
+		.keep_owners = b->opt->keep_owners,
+		.keep_xattrs = keeps_xattrs(b),
+		.on_excluded = on_excluded,
+		.ctx = ctx,
+	};
+	int r = make_exclude(b, d);
+
+	if (r < 0)
+		return r;
+	opt.exclude = b->exclude;
+	r = source_open(b->opt->source, b->opt->commit, &opt, &b->source, d);
+	if (r < 0)
+		return r;
+	b->tree = source_tree(b->source);
+	return 0;
+}
+
+/* A disk among the files that go into it would change what goes in the next time. */
+static int check_disk_is_outside(const struct build *b, struct diag *d)
+{
+	scoped_free char *disk = realpath(b->opt->disk, NULL);
+	scoped_free char *dir = realpath(b->opt->source, NULL);
+	size_t len = dir ? strlen(dir) : 0;
+
+	if (!disk || !dir || strcmp(source_kind(b->source), "directory") != 0)
+		return 0;
+	if (strncmp(disk, dir, len) != 0 || disk[len] != '/')
+		return 0;
+	return diag_set(d, -EINVAL,
+	                "%s: lies inside the source directory %s and would contain itself",
+	                b->opt->disk, b->opt->source);
+}
+
+/* ---- the plans ---- */
+
+static int make_definitions(struct build *b, struct diag *d)
+{
+	int r;
+
+	if (is_flat(b))
+		return 0;
+	if (b->opt->definition_cnt == 0)
+		r = definitions_default(&b->defs, d);
+	else
+		r = definitions_load(b->opt->definitions, b->opt->definition_cnt, &b->defs, d);
+	if (r < 0)
+		return r;
+	b->identity = calloc(1, sizeof(*b->identity));
+	if (!b->identity)
+		return diag_set(d, -ENOMEM, "out of memory");
+	return disk_identity_init(b->identity, b->defs, &b->opt->seed, d);
+}
+
+static int make_tree(struct build *b, struct diag *d)
+{
+	int r = 0;
+
+	if (!is_flat(b))
+		r = populate_tree(b->tree, b->defs, b->identity, &b->compat, d);
+	if (r < 0)
+		return r;
+	return tree_finish(b->tree, d);
+}
+
+static int plan_erofs(struct build *b, struct diag *d)
+{
+	struct erofs_plan_options opt = {
+		.uuid = is_flat(b) ? b->opt->fs_uuid : b->identity->fs_uuid,
+		.keep_owners = b->opt->keep_owners,
+		/* repart's own attributes stay even where the source's were left out */
+		.keep_xattrs = !is_flat(b) || keeps_xattrs(b),
+		.epoch = b->opt->epoch,
+		.compat = &b->compat,
+	};
+
+	b->fs_uuid = opt.uuid;
+	return erofs_plan_new(b->tree, &opt, &b->erofs, d);
+}
+
+static int find_sector_len(const struct build *b, uint32_t *out, struct diag *d)
+{
+	uint32_t device = b->target.sector_len, wanted = b->opt->sector_len;
+
+	if (b->target.is_block_device && wanted != 0 && wanted != device)
+		return diag_set(d, -EINVAL,
+		                "%s: has sectors of %" PRIu32 " bytes, --sector-size=%" PRIu32
+		                " would hide the table from the kernel",
+		                b->opt->disk, device, wanted);
+	*out = b->target.is_block_device ? device : wanted ? wanted : 512;
+	if (*out != 512 && *out != 4096)
+		return diag_set(d, -EOPNOTSUPP,
+		                "%s: sectors of %" PRIu32
+		                " bytes are not supported, 512 and 4096 are",
+		                b->opt->disk, *out);
+	return 0;
+}
+
+static int find_disk_len(const struct build *b, const struct disk_plan_options *opt, uint64_t *out,
+                         struct diag *d)
+{
+	uint64_t image_len = erofs_plan_image_len(b->erofs), wanted = b->opt->size;
+
+	if (b->target.is_block_device && wanted != BUILD_SIZE_DEFAULT && wanted != b->target.len)
+		return diag_set(d, -EINVAL,
+		                "%s: is a device of %" PRIu64 " bytes; --size is for files",
+		                b->opt->disk, b->target.len);
+	if (wanted == BUILD_SIZE_DEFAULT)
+		wanted = b->target.exists ? b->target.len : BUILD_SIZE_AUTO;
+	if (wanted == BUILD_SIZE_AUTO)
+		return disk_plan_min_len(b->defs, b->identity, opt, image_len, out, d);
+	*out = wanted;
+	return 0;
+}
+
+static int plan_repart(struct build *b, struct diag *d)
+{
+	struct disk_plan_options opt = {
+		/* not that of the device: what is proven should not depend on where it lies */
+		.fs_sector_len = 4096,      .table_by_repart = b->opt->table_by_repart,
+		.disk_id = b->opt->disk_id, .coverage = b->opt->coverage,
+		.compat = &b->compat,
+	};
+	uint64_t disk_len = 0;
+	int r = find_sector_len(b, &opt.sector_len, d);
+
+	if (r < 0)
+		return r;
+	r = find_disk_len(b, &opt, &disk_len, d);
+	if (r < 0)
+		return r;
+	r = disk_plan_repart(b->defs, b->identity, &opt, disk_len, erofs_plan_image_len(b->erofs),
+	                     b->disk, d);
+	return diag_prefix(d, r, "%s", b->opt->disk);
+}
+
+static int plan_disk(struct build *b, struct diag *d)
+{
+	b->disk = calloc(1, sizeof(*b->disk));
+	if (!b->disk)
+		return diag_set(d, -ENOMEM, "out of memory");
+	if (is_flat(b))
+		return disk_plan_flat(erofs_plan_image_len(b->erofs), b->opt->salt,
+		                      b->opt->salt_len, &b->opt->verity_uuid, b->disk, d);
+	return plan_repart(b, d);
+}
+
+static int make_plans(struct build *b, struct diag *d)
+{
+	int r = make_definitions(b, d);
+
+	if (r < 0)
+		return r;
+	r = make_tree(b, d);
+	if (r < 0)
+		return r;
+	r = plan_erofs(b, d);
+	if (r < 0)
+		return r;
+	return plan_disk(b, d);
+}
+
+/* ---- the bytes ---- */
+
+static void tell_bytes(void *ctx, uint64_t bytes)
+{
+	const struct build *b = ctx;
+
+	if (b->hooks->bytes)
+		b->hooks->bytes(b->hooks->ctx, bytes);
+}
+
+static void tell_start(const struct build *b, const char *what, uint64_t total)
+{
+	if (b->hooks->start)
+		b->hooks->start(b->hooks->ctx, what, total);
+}
+
+static void tell_end(const struct build *b)
+{
+	if (b->hooks->end)
+		b->hooks->end(b->hooks->ctx);
+}
+
+static unsigned job_cnt(const struct build_options *opt)
+{
+	cpu_set_t cpus;
+
+	if (opt->jobs != 0)
+		return opt->jobs;
+	if (sched_getaffinity(0, sizeof(cpus), &cpus) < 0)
+		return 1;
+	return (unsigned)MIN(CPU_COUNT(&cpus), BUILD_MAX_JOBS);
+}
+
+static uint64_t content_len(const struct tree *t)
+{
+	uint64_t sum = 0; /* at most the image's length, which the plan has bounded */
+
+	for (uint32_t i = 0; i < t->node_cnt; i++) {
+		if (S_ISREG(t->node[i]->mode) && !t->node[i]->link)
+			sum += t->node[i]->size;
+	}
+	return sum;
+}
+
+static int carry_contents(struct build *b, struct stream *s, struct diag *d)
+{
+	struct contents_options opt = { .jobs = job_cnt(b->opt), .stop = b->hooks->stop };
+	int r;
+
+	if (b->opt->record) {
+		b->file_digest = calloc(b->tree->node_cnt, sizeof(*b->file_digest));
+		if (!b->file_digest)
+			return diag_set(d, -ENOMEM, "out of memory");
+		opt.digest = b->file_digest;
+	}
+	tell_start(b, "writing", content_len(b->tree));
+	r = contents_carry(b->source, b->tree, b->erofs, s, &opt, d);
+	tell_end(b);
+	return r;
+}
+
+static int check_root(const struct build *b, struct diag *d)
+{
+	char found[65], expected[65];
+
+	if (!b->opt->root_is_expected ||
+	    memcmp(b->root, b->opt->expected_root, sizeof(b->root)) == 0)
+		return 0;
+	hex_encode(b->root, sizeof(b->root), found);
+	hex_encode(b->opt->expected_root, sizeof(b->root), expected);
+	return diag_set(d, -EBADMSG, "%s: the root hash is %s, expected %s", b->opt->disk, found,
+	                expected);
+}
+
+static int write_disk(struct build *b, struct output *out, struct diag *d)
+{
+	struct stream_options opt = { .on_progress = tell_bytes, .ctx = b };
+	scoped(stream) struct stream *s = NULL;
+	int r = stream_new(b->erofs, b->disk, out, &opt, &s, d);
+
+	if (r < 0)
+		return r;
+	r = carry_contents(b, s, d);
+	if (r < 0)
+		return r;
+	r = stream_finish(s, b->root, d);
+	if (r < 0)
+		return r;
+	r = check_root(b, d);
+	if (r < 0)
+		return r;
+	disk_plan_set_root(b->disk, b->root);
+	return stream_write_table(s, b->disk, d);
+}
+
+static int digest_image(struct build *b, struct output *out, struct diag *d)
+{
+	scoped(hash_stream) struct hash_stream *digest = NULL;
+	scoped_free uint8_t *buf = calloc(1, MIB), *zeros = calloc(1, MIB);
+	uint64_t data = 0, len = b->disk->disk_len;
+
+	if (!buf || !zeros || hash_stream_new(HASH_SHA256, &digest) < 0)
+		return diag_set(d, -ENOMEM, "out of memory");
+	for (uint64_t off = 0; off < len;) {
+		size_t n = (size_t)MIN(MIB, len - off);
+		int r = 0;
+
+		if (b->hooks->stop && atomic_load(b->hooks->stop))
+			return diag_set(d, -EINTR, "interrupted");
+		if (data <= off)
+			data = output_next_data(out, off);
+		if (data > off)
+			n = (size_t)MIN(n, data - off);
+		else
+			r = output_read(out, off, buf, n, d);
+		if (r < 0)
+			return r;
+		if (hash_stream_add(digest, data > off ? zeros : buf, n) < 0)
+			return diag_set(d, -EIO, "SHA-256 failed");
+		tell_bytes(b, n);
+		off += n;
+	}
+	if (hash_stream_finish(digest, b->image_digest) < 0)
+		return diag_set(d, -EIO, "SHA-256 failed");
+	return 0;
+}
+
+static int open_output(const struct build *b, struct output **out, struct diag *d)
+{
+	const struct disk_plan *p = b->disk;
+	uint64_t need_len = 0;
+
+	if (b->opt->root_hash_only)
+		return output_open(NULL, p->disk_len, 0, false, out, d);
+	/* image and tree, and a little for table and superblock; holes of the source are not known
+	 */
+	if (!add_u64(p->image_len, p->geometry.tree_len, &need_len) ||
+	    !add_u64(need_len, 64 * KIB, &need_len))
+		need_len = UINT64_MAX;
+	return output_open(b->opt->disk, p->disk_len, MIN(need_len, p->disk_len), b->opt->force,
+	                   out, d);
+}
+
+/* ---- what is said about it ---- */
+
+static void describe(const struct build *b, struct record *rec)
+{
+	*rec = (struct record){
+		.disk_path = b->opt->disk,
+		.layout = is_flat(b) ? "flat" : "repart",
+		.defs = b->defs,
+		.plan = b->disk,
+		.compat = &b->compat,
+		.source = b->source,
+		.tree = b->tree,
+		.exclude = b->patterns,
+		.exclude_mode =
+		        b->opt->exclude_mode == EXCLUDE_GITIGNORE ? "gitignore" : "privatemode",
+		.file_digest = b->file_digest,
+		.seed = b->opt->seed,
+		.fs_uuid = b->fs_uuid,
+		.epoch = b->opt->epoch,
+		.keep_owners = b->opt->keep_owners,
+		.keep_xattrs = keeps_xattrs(b),
+	};
+	memcpy(rec->root, b->root, sizeof(rec->root));
+}
+
+static int make_record(struct build *b, struct output *out, struct record *rec, char **text,
+                       struct diag *d)
+{
+	int r;
+
+	if (!b->opt->record)
+		return 0;
+	if (!output_is_nowhere(out)) {
+		tell_start(b, "hashing the image", b->disk->disk_len);
+		r = digest_image(b, out, d);
+		tell_end(b);
+		if (r < 0)
+			return r;
+		rec->image_digest = b->image_digest;
+	}
+	return record_text(rec, text, d);
+}
+
+/* The texts are made before the disk takes its name: after that only the record can fail. */
+static int finish_build(struct build *b, struct output *out, char **result, struct diag *d)
+{
+	scoped_free char *text = NULL, *record = NULL;
+	struct record rec;
+	int r;
+
+	describe(b, &rec);
+	r = make_record(b, out, &rec, &record, d);
+	if (r < 0)
+		return r;
+	r = record_result_text(&rec, b->opt->json, &text, d);
+	if (r < 0)
+		return r;
+	r = output_commit(out, d);
+	if (r < 0)
+		return r;
+	if (record) {
+		r = record_write(record, b->opt->record, d);
+		if (r < 0)
+			return diag_prefix(d, r, "the disk is complete, but not its record");
+	}
+	*result = take_ptr(text);
+	return 0;
+}
+
+static int build_new(const struct build_options *opt, const struct build_hooks *hooks,
+                     struct build **out, struct diag *d)
+{
+	scoped(build) struct build *b = calloc(1, sizeof(*b));
+	int r;
+
+	if (!b)
+		return diag_set(d, -ENOMEM, "out of memory");
+	b->opt = opt;
+	b->hooks = hooks;
+	r = compat_parse(opt->compat, opt->layout, &b->compat, d);
+	if (r < 0)
+		return r;
+	*out = take_ptr(b);
+	return 0;
+}
+
+int build_disk(const struct build_options *opt, const struct build_hooks *hooks, char **result,
+               struct diag *d)
+{
+	scoped(build) struct build *b = NULL;
+	scoped(output) struct output *out = NULL;
+	int r = build_new(opt, hooks, &b, d);
+
+	if (r < 0)
+		return r;
+	r = output_probe(opt->disk, &b->target, d);
+	if (r < 0)
+		return r;
+	r = open_source(b, NULL, NULL, d);
+	if (r < 0)
+		return r;
+	r = check_disk_is_outside(b, d);
+	if (r < 0)
+		return r;
+	r = make_plans(b, d);
+	if (r < 0)
+		return r;
+	r = open_output(b, &out, d);
+	if (r < 0)
+		return r;
+	r = write_disk(b, out, d);
+	if (r < 0)
+		return r;
+	return finish_build(b, out, result, d);
+}
+
+/* ---- what would be left out ---- */
+
+struct lines {
+	char *text;
+	size_t len;
+	bool failed;
+};
+
+static void add_line(void *ctx, const char *path, const char *pattern)
+{
+	struct lines *l = ctx;
+	char quoted[TEXT_QUOTE_LEN], *grown = NULL;
+	int n = asprintf(&grown, "%s%s\t%s\n", l->text ? l->text : "", pattern,
+	                 text_quote(path, strlen(path), quoted, sizeof(quoted)));
+
+	if (n < 0) {
+		l->failed = true;
+		return;
+	}
+	free(l->text);
+	l->text = grown;
+}
+
+int build_list_excluded(const struct build_options *opt, char **result, struct diag *d)
+{
+	static const struct build_hooks no_hooks;
+	scoped(build) struct build *b = NULL;
+	struct lines l = { 0 };
+	int r = build_new(opt, &no_hooks, &b, d);
+
+	if (r == 0)
+		r = open_source(b, add_line, &l, d);
+	if (r == 0 && l.failed)
+		r = diag_set(d, -ENOMEM, "out of memory");
+	if (r < 0) {
+		free(l.text);
+		return r;
+	}
+	*result = l.text ? l.text : strdup("");
+	return *result ? 0 : diag_set(d, -ENOMEM, "out of memory");
+}

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One disk from one source, from the first look at the repository to the rename of the finished
+ * file: source, definitions, populate, plans, output, contents, tree, table, record, in this order.
+ * One thread; starts the workers of contents.h itself.
+ */
+#ifndef MODELDISK_BUILD_H
+#define MODELDISK_BUILD_H
+
+#include "compat.h"
+#include "contents.h"
+#include "disk_plan.h"
+#include "exclude.h"
+#include "record.h"
+
+#include <stdatomic.h>
+
+/* What the user asked for; all strings are borrowed. BUILD_OPTIONS_INIT holds the defaults. */
+#define BUILD_MAX_JOBS CONTENTS_MAX_JOBS
+struct build_options {
+	const char *disk, *source;
+	const char *commit; /* NULL for a directory */
+	enum compat_layout layout;
+	const char *compat; /* names, or NULL */
+
+	/* the disk */
+	uint64_t size;                      /* bytes, or one of the two below */
+#define BUILD_SIZE_DEFAULT UINT64_MAX       /* as DISK has, auto when there is none */
+#define BUILD_SIZE_AUTO    (UINT64_MAX - 1) /* the smallest */
+	uint32_t sector_len;                /* 0: as the device has, 512 for files */
+	enum disk_coverage coverage;
+	const char **definitions; /* directories; none: the built-in definitions */
+	size_t definition_cnt;
+	struct uuid seed, disk_id; /* repart */
+	bool table_by_repart;
+	struct uuid fs_uuid, verity_uuid; /* flat */
+	uint8_t salt[HASH_MAX_SALT_LEN];  /* flat */
+	size_t salt_len;
+
+	/* what goes in */
+	const char **exclude; /* patterns */
+	size_t exclude_cnt;
+	const char *exclude_list; /* EXCLUDE_GIT_FILES, or NULL */
+	enum exclude_mode exclude_mode;
+	bool keep_owners;
+	enum build_xattrs { BUILD_XATTRS_DEFAULT, BUILD_XATTRS_KEEP, BUILD_XATTRS_DROP } xattrs;
+	uint64_t epoch;
+
+	/* what comes out */
+	enum record_json json;
+	const char *record; /* file, or NULL */
+	bool root_hash_only;
+	bool root_is_expected;
+	uint8_t expected_root[32];
+	bool force;
+
+	unsigned jobs; /* 0: as many as there are processors */
+};
+
+/* Whom a build tells what it does; any may be NULL. bytes may come from several threads. */
+struct build_hooks {
+	void (*start)(void *ctx, const char *what, uint64_t total_bytes);
+	void (*bytes)(void *ctx, uint64_t bytes);
+	void (*end)(void *ctx);
+	void (*warn)(void *ctx, const char *sentence);
+	void *ctx;
+	const atomic_bool *stop; /* set by a signal: give up with -EINTR */
+};
+
+/*
+ * Makes the disk and gives the text for stdout, malloc'ed. -EINVAL, -EUCLEAN, -EBADMSG (another
+ * root hash than expected, and then nothing is left behind), -EOPNOTSUPP, -ENOSPC with the size
+ * needed, -EEXIST without force, and what the system said.
+ */
+int build_disk(const struct build_options *opt, const struct build_hooks *hooks, char **result,
+               struct diag *d) MUST_CHECK;
+/* Only what would be left out, one line each: the pattern, a tab, the path; malloc'ed. */
+int build_list_excluded(const struct build_options *opt, char **result, struct diag *d) MUST_CHECK;
+
+#endif

@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The work of carrying contents, shared out among threads. Decides the pieces and their order;
+ * reading is source.c's, hashing and writing stream.c's.
+ */
+#include "contents.h"
+#include "hash.h"
+
+#include <errno.h>
+#include <pthread.h>
+
+/* One read; also the alignment of reads in a file, so that batches need no copy. */
+#define READ_LEN MIB
+/* A file longer than two of these is carried by several threads at once. */
+#define PIECE_LEN (64 * MIB)
+
+struct piece {
+	const struct tree_node *node;
+	uint64_t off, len; /* in the file */
+	uint64_t at;       /* in the image: pieces are started in this order */
+};
+
+struct work {
+	struct source *src;
+	struct stream *stream;
+	const struct contents_options *opt;
+	struct piece *piece;
+	size_t piece_cnt, piece_cap;
+	atomic_size_t next;
+	atomic_bool failed; /* an error is in d, or will be in a moment */
+	pthread_mutex_t lock;
+	int err;        /* lock: the first error */
+	struct diag *d; /* lock: its sentence */
+};
+
+/* ---- pieces ---- */
+
+static int add_piece(struct work *w, const struct piece *p)
+{
+	if (w->piece_cnt == w->piece_cap) {
+		size_t cap = MAX(2 * w->piece_cap, 64);
+		struct piece *grown = realloc(w->piece, cap * sizeof(*grown));
+
+		if (!grown)
+			return -ENOMEM;
+		w->piece = grown;
+		w->piece_cap = cap;
+	}
+	w->piece[w->piece_cnt++] = *p;
+	return 0;
+}
+
+/*
+ * A digest needs the file in order, and a git blob comes as a whole; other large files are cut.
+ */
+static bool may_be_cut(const struct work *w, const struct tree_node *n)
+{
+	return !w->opt->digest && n->content == TREE_CONTENT_PATH && n->size > 2 * PIECE_LEN;
+}
+
+static int add_file(struct work *w, const struct tree_node *n, const struct erofs_place *place)
+{
+	uint64_t step = may_be_cut(w, n) ? PIECE_LEN : n->size;
+	uint64_t start = place->data_len > 0 ? place->data_off : place->inode_off;
+
+	for (uint64_t off = 0; off < n->size; off += step) {
+		struct piece p = { n, off, MIN(step, n->size - off), start + off };
+		int r = add_piece(w, &p);
+
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int compare_pieces(const void *a, const void *b)
+{
+	const struct piece *pa = a, *pb = b;
+
+	return (pa->at > pb->at) - (pa->at < pb->at);
+}
+
+static int make_pieces(struct work *w, const struct tree *tree, const struct erofs_plan *plan,
+                       struct diag *d)
+{
+	for (uint32_t i = 0; i < tree->node_cnt; i++) {
+		const struct tree_node *n = tree->node[i];
+
+		if (!S_ISREG(n->mode) || n->link)
+			continue;
+		if (n->size == 0 && w->opt->digest && hash_sha256("", 0, w->opt->digest[i]) < 0)
+			return diag_set(d, -EIO, "SHA-256 failed");
+		if (add_file(w, n, erofs_plan_place(plan, n)) < 0)
+			return diag_set(d, -ENOMEM, "out of memory");
+	}
+	if (w->piece_cnt > 0)
+		qsort(w->piece, w->piece_cnt, sizeof(*w->piece), compare_pieces);
+	return 0;
+}
+
+/* ---- one piece ---- */
+
+/* What one thread has in its hands. */
+struct worker {
+	struct work *w;
+	uint8_t *buf;               /* READ_LEN */
+	struct hash_stream *digest; /* NULL: not wanted */
+	struct source_file *from;   /* of the piece at hand */
+	struct stream_file *to;
+};
+
+static bool must_stop(const struct work *w)
+{
+	return atomic_load(&w->failed) || (w->opt->stop && atomic_load(w->opt->stop));
+}
+
+static int add_digest(struct worker *k, const void *buf, size_t len, struct diag *d)
+{
+	if (!k->digest || hash_stream_add(k->digest, buf, len) == 0)
+		return 0;
+	return diag_set(d, -EIO, "SHA-256 failed");
+}
+
+static int carry_hole(struct worker *k, uint64_t len, struct diag *d)
+{
+	static const uint8_t zeros[64 * KIB];
+
+	for (uint64_t done = 0; k->digest && done < len; done += sizeof(zeros)) {
+		int r = add_digest(k, zeros, (size_t)MIN(len - done, sizeof(zeros)), d);
+
+		if (r < 0)
+			return r;
+	}
+	return stream_file_zero(k->to, len, d);
+}
+
+static int carry_data(struct worker *k, uint64_t off, size_t len, struct diag *d)
+{
+	int r = source_file_read(k->from, off, k->buf, len, d);
+
+	if (r < 0)
+		return r;
+	r = add_digest(k, k->buf, len, d);
+	if (r < 0)
+		return r;
+	return stream_file_write(k->to, k->buf, len, d);
+}
+
+static int carry_run(struct worker *k, const struct piece *p, struct diag *d)
+{
+	uint64_t pos = p->off, end = p->off + p->len;
+
+	while (pos < end) {
+		uint64_t data = MIN(source_file_next_data(k->from, pos), end);
+		uint64_t len = MIN(READ_LEN - pos % READ_LEN, end - pos);
+		int r;
+
+		if (must_stop(k->w))
+			return diag_set(d, -EINTR, "interrupted");
+		if (data > pos) {
+			len = data - pos;
+			r = carry_hole(k, len, d);
+		} else {
+			r = carry_data(k, pos, (size_t)len, d);
+		}
+		if (r < 0)
+			return r;
+		pos += len;
+	}
+	return 0;
+}
+
+/* The source is asked last whether it is still what it was: only then the piece counts. */
+static int carry_and_close(struct worker *k, const struct piece *p, struct diag *d)
+{
+	int r = stream_file_new(k->w->stream, p->node, p->off, p->len, &k->to, d), closed;
+
+	if (r == 0)
+		r = carry_run(k, p, d);
+	closed = source_file_close(take_ptr(k->from), r < 0 ? NULL : d);
+	return r < 0 ? r : closed;
+}
+
+static int carry_piece(struct worker *k, const struct piece *p, struct diag *d)
+{
+	int r = source_file_open(k->w->src, p->node, &k->from, d);
+
+	if (r < 0)
+		return r;
+	r = carry_and_close(k, p, d);
+	if (r < 0) {
+		stream_file_abandon(take_ptr(k->to));
+		return r;
+	}
+	r = stream_file_finish(take_ptr(k->to), d);
+	if (r < 0 || !k->digest)
+		return r;
+	if (hash_stream_finish(k->digest, k->w->opt->digest[p->node->index]) < 0)
+		return diag_set(d, -EIO, "SHA-256 failed");
+	return 0;
+}
+
+/* ---- threads ---- */
+
+static void tell_failure(struct work *w, const struct diag *d)
+{
+	pthread_mutex_lock(&w->lock);
+	if (w->err == 0) {
+		w->err = d->err;
+		if (w->d)
+			*w->d = *d;
+	}
+	atomic_store(&w->failed, true);
+	pthread_mutex_unlock(&w->lock);
+}
+
+static int carry_pieces(struct work *w, struct diag *d)
+{
+	scoped(hash_stream) struct hash_stream *digest = NULL;
+	scoped_free uint8_t *buf = malloc(READ_LEN);
+	struct worker k = { .w = w, .buf = buf };
+
+	if (!buf)
+		return diag_set(d, -ENOMEM, "out of memory");
+	if (w->opt->digest && hash_stream_new(HASH_SHA256, &digest) < 0)
+		return diag_set(d, -ENOMEM, "out of memory");
+	k.digest = digest;
+	while (!must_stop(w)) {
+		size_t i = atomic_fetch_add(&w->next, 1);
+		int r;
+
+		if (i >= w->piece_cnt)
+			return 0;
+		r = carry_piece(&k, &w->piece[i], d);
+		if (r < 0)
+			return r;
+	}
+	return diag_set(d, -EINTR, "interrupted");
+}
+
+static void *thread_main(void *ctx)
+{
+	struct diag d = DIAG_INIT;
+
+	if (carry_pieces(ctx, &d) < 0)
+		tell_failure(ctx, &d);
+	return NULL;
+}
+
+/* Threads that cannot be had are done without: the calling one can do everything alone. */
+static void run_threads(struct work *w)
+{
+	pthread_t thread[CONTENTS_MAX_JOBS];
+	unsigned cnt = 0;
+
+	while (cnt + 1 < w->opt->jobs && cnt + 1 < w->piece_cnt &&
+	       pthread_create(&thread[cnt], NULL, thread_main, w) == 0)
+		cnt++;
+	thread_main(w);
+	while (cnt > 0)
+		pthread_join(thread[--cnt], NULL);
+}
+
+int contents_carry(struct source *src, const struct tree *tree, const struct erofs_plan *plan,
+                   struct stream *stream, const struct contents_options *opt, struct diag *d)
+{
+	struct work w = {
+		.src = src, .stream = stream, .opt = opt, .lock = PTHREAD_MUTEX_INITIALIZER, .d = d
+	};
+	int r;
+
+	r = make_pieces(&w, tree, plan, d);
+	if (r == 0) {
+		run_threads(&w);
+		r = w.err;
+	}
+	free(w.piece);
+	return r;
+}
