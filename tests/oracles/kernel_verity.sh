@@ -1,0 +1,21 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# A real kernel's dm-verity (User Mode Linux, no privileges) opens both layouts with our root hash and reads the tree's
+# files; with one flipped bit it reports exactly the file that mountfs would refuse.
+. "$(dirname "$0")/lib.sh"
+need jq apt-get dpkg-deb
+case $(uname -m) in x86_64) ;; *) skip "User Mode Linux runs on x86-64 only" ;; esac
+make_tree
+"$oracles/kernel_mount.sh" --prepare || skip "Debian's user-mode-linux could not be fetched"
+"$mkdisk" -q --size=96M "$work/disk" "$work/tree" >"$work/json" || fail "mkdisk failed"
+"$mkdisk" -q --layout=flat "$work/flat" "$work/tree" >"$work/flat.json" || fail "mkdisk failed"
+(cd "$work/tree" && find . -type f -printf '%P\n' | LC_ALL=C sort | while IFS= read -r name; do
+    printf '%s %s %s\n' "$name" "$(stat -c %s "$name")" "$(sha256sum <"$name" | cut -d ' ' -f 1)"
+done) >"$work/want"
+"$oracles/kernel_mount.sh" "$work/disk" "$(root_hash "$work/json")" gpt >"$work/got" || fail "repart layout: exit $?"
+cmp "$work/want" "$work/got" || fail "repart layout: files"
+"$oracles/kernel_mount.sh" "$work/flat" "$(root_hash "$work/flat.json")" append >"$work/got" || fail "flat layout: exit $?"
+cmp "$work/want" "$work/got" || fail "flat layout: files"
+wrong=$(root_hash "$work/json" | tr '0-9a-f' '1-9a-f0')
+"$oracles/kernel_mount.sh" "$work/disk" "$wrong" gpt >/dev/null 2>&1
+[ $? = 3 ] || fail "the kernel accepts a wrong root hash"
