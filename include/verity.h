@@ -110,6 +110,27 @@ int verity_build_add(struct verity_build *b, uint64_t first_blk, uint64_t cnt, c
 int verity_build_add_zero(struct verity_build *b, uint64_t first_blk, uint64_t cnt, struct diag *d)
         MUST_CHECK;
 /*
+ * Consecutive data blocks that may still be taken back: bytes from a network are hashed as they
+ * arrive, and count only when their own digest turns out right. Blocks come in ascending order;
+ * nothing of the run enters the tree before verity_run_commit(). Hash blocks that the run covers
+ * completely go to the sink at once, and again if the run is begun anew. Memory: one digest per
+ * 2^n data blocks (a hash block's worth), and two hash blocks.
+ *
+ * Thread rule: a run belongs to one thread at a time; different runs, and the adds above, may go on
+ * side by side. Errors as for verity_build_add().
+ */
+struct verity_run;
+int verity_run_new(struct verity_build *b, uint64_t first_blk, uint64_t cnt,
+                   struct verity_run **out, struct diag *d) MUST_CHECK;
+int verity_run_add(struct verity_run *run, uint64_t cnt, const void *data, struct diag *d)
+        MUST_CHECK;
+int verity_run_add_zero(struct verity_run *run, uint64_t cnt, struct diag *d) MUST_CHECK;
+/* -EINVAL when blocks are missing. The run stays the caller's to free. */
+int verity_run_commit(struct verity_run *run, struct diag *d) MUST_CHECK;
+/* Uncommitted: as if it never was. NULL allowed. Before verity_build_free(). */
+void verity_run_free(struct verity_run *run);
+DEFINE_SCOPED(verity_run, struct verity_run *, verity_run_free)
+/*
  * After the last add has returned: the root hash (hash_len bytes). -EINVAL when blocks are missing
  * (a mistake of the caller). The sink has then been called for every tree byte. One thread.
  */
