@@ -9,6 +9,7 @@
 #define MODELDISK_EROFS_PLAN_H
 
 #include "compat.h"
+#include "erofs_xattr.h"
 #include "text.h"
 #include "tree.h"
 
@@ -18,19 +19,20 @@ struct erofs_plan_options {
 	struct uuid uuid;
 	bool keep_owners; /* uid and gid as in the tree; else 0:0 */
 	bool keep_xattrs; /* else none (mkfs.erofs -x-1) */
-	bool keep_times;  /* reserved by repart without SOURCE_DATE_EPOCH; times are min(mtime,
-	                     epoch) else */
-	uint64_t epoch;   /* SOURCE_DATE_EPOCH or -T */
+	uint64_t epoch;   /* SOURCE_DATE_EPOCH: times are min(mtime, epoch), and times before 1970
+	                     count as later than any epoch. With 0 all times are 0, as with -T0. */
 	const struct compat *compat; /* borrowed during the call */
 };
 
-/* Where one node's inode and bytes lie; indexed by tree_node.index. Hard links have inode_len 0:
- * ask for node->link. */
+/*
+ * Where one node's inode and bytes lie; indexed by tree_node.index. Hard links have inode_len 0:
+ * ask for node->link. For files, symlinks and directories data_len + tail_len is the size.
+ */
 struct erofs_place {
 	uint64_t inode_off; /* byte offset of the inode in the image */
 	uint64_t data_off;  /* first data block as a byte offset; meaningless when data_len is 0 */
-	uint64_t data_len;  /* bytes of content in whole blocks at data_off: size rounded down to
-	                       4096, or all of  it when the tail is not inline (the last block is then
+	uint64_t data_len;  /* bytes of content from data_off on: size rounded down to 4096, or all
+	                       of it when the tail is not inline (the last block is then
 	                       zero-padded) */
 	uint32_t serial;    /* inode number, 1 for the root */
 	uint32_t nlink;
@@ -40,12 +42,11 @@ struct erofs_place {
 	uint8_t inode_len;  /* 32 or 64; 0 for a hard link */
 };
 
-/* A directory's own data: its size in bytes is erofs_plan_dir_size(). Placed like a file's
- * (data_off/data_len/tail_len). */
-
 struct erofs_plan;
-/* tree must be finished; both are borrowed and must outlive the plan. -EFBIG beyond 2^32 - 1
- * blocks. */
+/*
+ * tree must be finished; both are borrowed and must outlive the plan. -EFBIG: more than 2^32 - 1
+ * blocks, or a directory of 4 GiB; -EOPNOTSUPP: more attributes on an inode than EROFS can hold.
+ */
 int erofs_plan_new(const struct tree *tree, const struct erofs_plan_options *opt,
                    struct erofs_plan **out, struct diag *d) MUST_CHECK;
 void erofs_plan_free(struct erofs_plan *p);
@@ -54,5 +55,30 @@ DEFINE_SCOPED(erofs_plan, struct erofs_plan *, erofs_plan_free)
 uint64_t erofs_plan_image_len(const struct erofs_plan *p); /* a multiple of 4096 */
 const struct erofs_place *erofs_plan_place(const struct erofs_plan *p, const struct tree_node *n);
 uint64_t erofs_plan_dir_size(const struct erofs_plan *p, const struct tree_node *dir);
+
+/*
+ * What erofs_image.c makes bytes of, besides the places.
+ */
+struct erofs_plan_super {
+	struct uuid uuid;
+	uint64_t epoch;
+	uint32_t inode_cnt, block_cnt;
+	uint32_t meta_blk, xattr_blk;
+	uint16_t root_nid;
+	uint32_t feature_compat, feature_incompat;
+};
+const struct erofs_plan_super *erofs_plan_super(const struct erofs_plan *p);
+const struct tree *erofs_plan_tree(const struct erofs_plan *p);
+const struct erofs_xattrs *erofs_plan_xattrs(const struct erofs_plan *p);
+/* Owner and time as the image says them. */
+struct erofs_plan_stamp {
+	uint32_t uid, gid;
+	uint64_t mtime_s;
+	uint32_t mtime_ns;
+};
+void erofs_plan_get_stamp(const struct erofs_plan *p, const struct tree_node *n,
+                          struct erofs_plan_stamp *out);
+/* The number that directory entries have for the inode; n is not a hard link. */
+uint64_t erofs_plan_nid(const struct erofs_plan *p, const struct tree_node *n);
 
 #endif

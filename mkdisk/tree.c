@@ -368,24 +368,30 @@ int tree_move(struct tree *t, struct tree_node *n, struct tree_node *dir, const 
 	return 0;
 }
 
-static int compare_names(const void *a, const void *b)
+int tree_compare_names(const char *a, size_t a_len, const char *b, size_t b_len)
+{
+	int order = memcmp(a, b, MIN(a_len, b_len));
+
+	return order != 0 ? order : (a_len > b_len) - (a_len < b_len);
+}
+
+static int compare_nodes(const void *a, const void *b)
 {
 	const struct tree_node *x = *(struct tree_node *const *)a;
 	const struct tree_node *y = *(struct tree_node *const *)b;
-	int order = memcmp(x->name, y->name, MIN(x->name_len, y->name_len));
 
-	return order != 0 ? order : (x->name_len > y->name_len) - (x->name_len < y->name_len);
+	return tree_compare_names(x->name, x->name_len, y->name, y->name_len);
 }
 
 static int sort_children(struct tree_node *dir, struct diag *d)
 {
 	if (dir->child_cnt == 0)
 		return 0;
-	qsort(dir->child, dir->child_cnt, sizeof(struct tree_node *), compare_names);
+	qsort(dir->child, dir->child_cnt, sizeof(struct tree_node *), compare_nodes);
 	for (uint32_t i = 1; i < dir->child_cnt; i++) {
 		char where[TREE_QUOTE_LEN];
 
-		if (compare_names(&dir->child[i - 1], &dir->child[i]) == 0)
+		if (compare_nodes(&dir->child[i - 1], &dir->child[i]) == 0)
 			return diag_set(d, -EUCLEAN, "two entries called %s",
 			                tree_quote_path(dir->child[i], where, sizeof(where)));
 	}

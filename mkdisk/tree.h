@@ -96,6 +96,8 @@ int tree_set_target(struct tree_node *n, const char *target, size_t len, struct 
  * is 1..255 bytes (-ERANGE), value at most TREE_MAX_XATTR_VALUE (-E2BIG). */
 int tree_add_xattr(struct tree_node *n, const char *name, const void *value, size_t value_len)
         MUST_CHECK;
+/* The order of names everywhere: unsigned bytes, a prefix first. As memcmp(). */
+int tree_compare_names(const char *a, size_t a_len, const char *b, size_t b_len);
 /* Linear search; for building merged trees (definitions). NULL when absent. */
 struct tree_node *tree_child(const struct tree_node *dir, const char *name, size_t name_len);
 /*
