@@ -4,7 +4,8 @@
  * per call.
  *
  * The engine for SHA-256 blocks is chosen once, at first use, from the CPU; MODELDISK_HASH=NAME in
- * the environment overrides it (for tests and measurements; hash_engine_list() names them). All
+ * the environment overrides it (for tests and measurements; hash_engine_list() names them, any
+ * other name changes nothing). Counts too small for an engine go to the next narrower one. All
  * engines give equal digests.
  *
  * Thread rule: everything is thread-safe; a struct hash_stream belongs to one thread at a time.
