@@ -8,7 +8,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <stdio.h>
 
 struct superblock_disk {
 	uint8_t signature[8];
