@@ -11,8 +11,12 @@
 
 #define GPT_MAX_PARTS     128  /* entries we write; readers accept 1..GPT_MAX_ENTRY_CNT */
 #define GPT_MAX_ENTRY_CNT 1024 /* bound on what a table may claim before we read it */
-#define GPT_NAME_UNITS    36   /* UTF-16 code units (5.3.3) */
-#define GPT_NAME_LEN      (GPT_NAME_UNITS * 3 + 1) /* as UTF-8 with NUL */
+/* Attribute bits of well-known types (Discoverable Partitions Specification) */
+#define GPT_FLAG_GROW_FS   (UINT64_C(1) << 59)
+#define GPT_FLAG_READ_ONLY (UINT64_C(1) << 60)
+#define GPT_FLAG_NO_AUTO   (UINT64_C(1) << 63)
+#define GPT_NAME_UNITS     36                       /* UTF-16 code units (5.3.3) */
+#define GPT_NAME_LEN       (GPT_NAME_UNITS * 3 + 1) /* as UTF-8 with NUL */
 
 struct gpt_part {
 	uint32_t number; /* index of the entry, from 0 */
