@@ -6,7 +6,6 @@
  */
 #include "failures.h"
 
-#include "path.h"
 #include "report.h"
 
 #include <errno.h>
@@ -15,9 +14,10 @@
 #include <stdio.h>
 
 #define MAX_NOTED    4    /* per request: the first ones say it all */
-#define MAX_DISTINCT 1024 /* told one by one; a power of two */
-#define PATH_LEN     4096
-#define NAME_LEN     (PATH_LEN + 64)
+#define MAX_DISTINCT 1024 /* told one by one */
+/* Nothing remembers names while all is well, so a name is searched. About a second's worth: */
+#define MAX_SEARCHED 100000
+#define NAME_LEN     4096
 #define TEXT_LEN     (NAME_LEN + 1024)
 #define NUMBER_LEN   24
 
@@ -117,15 +117,52 @@ static enum novelty count_one(struct failures *f, const struct key *k)
 
 /* ---- sentences ---- */
 
-/* "/dir/file" in quotes, or the inode's number when it has no name within reach. */
+struct search {
+	uint64_t nid;
+	unsigned searched;
+	char *out; /* NAME_LEN */
+	bool found;
+};
+
+static int visit(void *ctx, const struct erofs_walk_entry *e, struct diag *d)
+{
+	struct search *s = ctx;
+
+	(void)d;
+	if (++s->searched > MAX_SEARCHED)
+		return -ENOENT;
+	if (e->inode->nid != s->nid)
+		return 0;
+	text_quote(e->path, e->path_len, s->out, NAME_LEN);
+	s->found = true;
+	return -ECANCELED;
+}
+
+/* What cannot be read hides what is in it, not its neighbours. */
+static int pass_over(void *ctx, const struct erofs_walk_entry *e, int err, struct diag *d)
+{
+	struct search *s = ctx;
+
+	(void)e;
+	(void)err;
+	(void)d;
+	return ++s->searched > MAX_SEARCHED ? -ENOENT : 0;
+}
+
+/* "dir/file" in quotes, one of its names if it has several, or the number of its inode. */
 static void name_file(const struct failed_request *q, char out[NAME_LEN])
 {
-	char path[PATH_LEN];
+	static const struct erofs_visitor visitor = { .visit = visit, .broken = pass_over };
+	struct search s = { .nid = q->nid, .out = out };
+	struct erofs_inode root;
+	int r = erofs_inode_get(q->fs, erofs_get_info(q->fs)->root_nid, &root, NULL);
 
-	if (path_find(q->fs, q->nid, path, sizeof(path)) == 0)
-		text_quote(path, strlen(path), out, NAME_LEN);
-	else
+	if (r == 0)
+		r = erofs_walk(q->fs, &root, &visitor, &s, NULL);
+	if (r == 0 || !s.found)
 		snprintf(out, NAME_LEN, "inode %" PRIu64, q->nid);
+	else if (strcmp(out, "\"\"") == 0)
+		snprintf(out, NAME_LEN, "the root directory");
 }
 
 /* The first byte of the request that needs one of the missing bytes [data_off, data_off + len). */

@@ -310,6 +310,10 @@ static int prove(struct image *img, const struct image_options *o, struct diag *
 	if (r == 0)
 		r = verity_open(img->data, img->hash, given_params(o, l->data.len, &buf), o->root,
 		                o->root_len, &o->verity, &img->vblk, d);
+	if (r ==
+	    -ENOENT) /* of a file: "not found"; of a superblock that has to be there: refused */
+		r = diag_set(d, -EUCLEAN, "%s: no verity superblock at offset %" PRIu64,
+		             blk_name(hash_disk), l->hash.off);
 	if (r < 0)
 		return r;
 	if (o->data_blk_cnt != 0 && vblk_params(img->vblk)->data_blk_cnt != o->data_blk_cnt)

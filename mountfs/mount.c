@@ -132,9 +132,10 @@ static int check_mountpoint(const char *mountpoint, char **real, struct diag *d)
 		                "%s (umount as root) and try again",
 		                mountpoint, mountpoint);
 	*real = realpath(mountpoint, NULL);
+	if (!*real && errno == ENOENT)
+		return diag_set(d, -EINVAL, "%s: the mount point does not exist", mountpoint);
 	if (!*real || stat(*real, &st) < 0)
-		return diag_set_errno(d, errno == ENOENT ? -EINVAL : -errno,
-		                      "%s: cannot use this mount point", mountpoint);
+		return diag_set_errno(d, -errno, "%s: cannot use the mount point", mountpoint);
 	if (!S_ISDIR(st.st_mode))
 		return diag_set(d, -EINVAL, "%s: the mount point is not a directory", mountpoint);
 	return check_not_mounted(*real, mountpoint, d);

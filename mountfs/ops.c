@@ -144,7 +144,8 @@ static struct request begin(fuse_req_t req, fuse_ino_t ino)
 		                 .nid = nid_of_ino(info, ino) };
 }
 
-int ops_errno(int err)
+/* Is err an answer about the proven tree, such as "no such attribute", and no failure? */
+static bool is_answer(int err)
 {
 	switch (err) {
 	case -ENOENT:
@@ -153,19 +154,16 @@ int ops_errno(int err)
 	case -ENOTDIR:
 	case -EISDIR:
 	case -EINVAL:
-	case -ENOMEM:
-	case -EOPNOTSUPP:
-		return -err;
+	case -ENAMETOOLONG:
+		return true;
 	default:
-		return EIO;
+		return false;
 	}
 }
 
-/* Is err an answer, such as "no such attribute", and no failure? */
-static bool is_answer(int err)
+int ops_errno(int err)
 {
-	return err == -ENOENT || err == -ENODATA || err == -ERANGE || err == -ENOTDIR ||
-	       err == -EISDIR || err == -EINVAL;
+	return is_answer(err) || err == -ENOMEM || err == -EOPNOTSUPP ? -err : EIO;
 }
 
 /*
@@ -185,7 +183,7 @@ static int tell_failure(const struct request *q, int err)
 	bool block_failed = failures_noted();
 
 	if (!block_failed && is_answer(err))
-		return ops_errno(err);
+		return -err;
 	if (failures_report(q->ops->failures, &failed) && q->ops->hooks.on_corruption)
 		q->ops->hooks.on_corruption(q->ops->hooks.ctx);
 	return block_failed ? EIO : ops_errno(err);

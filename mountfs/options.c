@@ -45,12 +45,11 @@ static int parse_root(struct options *o, const char *text, struct diag *d)
 {
 	size_t len = strlen(text);
 
-	if (len == 0 || len % 2 != 0 || len > ROOT_TEXT_LEN ||
-	    hex_decode(text, o->image.root, len / 2) < 0)
+	if (len == 0 || len % 2 != 0 || len > ROOT_TEXT_LEN)
 		return diag_set(d, -EINVAL,
-		                "the root hash is %zu characters long or not hexadecimal, expected "
-		                "64 hexadecimal digits for SHA-256",
-		                len);
+		                "the root hash has %zu characters, expected 64 for SHA-256", len);
+	if (hex_decode(text, o->image.root, len / 2) < 0)
+		return diag_set(d, -EINVAL, "the root hash is not hexadecimal");
 	o->image.root_len = len / 2;
 	return 0;
 }
@@ -295,7 +294,7 @@ struct option_spec {
 	char letter;       /* short name, or 0 */
 	const char *value; /* what the help calls its value; NULL: it takes none */
 	int (*set)(struct options *o, const char *value, struct diag *d);
-	const char *help; /* lines of at most 51 characters; NULL: another name of the one above */
+	const char *help; /* lines of at most 49 characters; NULL: another name of the one above */
 };
 
 /* A row without set is a heading. */
@@ -326,8 +325,8 @@ static const struct option_spec specs[] = {
 	{ "hash-type", 0, "0|1", set_hash_type, NULL },
 	{ .help = "The mount" },
 	{ NULL, 'o', "OPTION[,...]", set_mount_options,
-	  "mount options: those of this program without the\n"
-	  "dashes (root_hash=HEX), exec, and those of libfuse" },
+	  "mount options: those of this program without\n"
+	  "dashes (root_hash=HEX), exec, those of libfuse" },
 	{ "allow-other", 0, NULL, set_allow_other, "let other users read the mount" },
 	{ "threads", 0, "N", set_threads, "threads that serve requests (default: 2 per CPU)" },
 	{ "cache-size", 0, "SIZE", set_cache_size, "memory for proven hash blocks (default 64M)" },
@@ -362,27 +361,22 @@ static const char help_tail[] =
         "  mount -t fuse.mountfs model.disk /mnt/model -o root_hash=ba5e...\n"
         "  fusermount3 -u /mnt/model                                  (unmounts)\n";
 
-#define HELP_COL 29
+#define HELP_COL 31
 
 static void print_option(const struct option_spec *s)
 {
-	char name[64];
+	const char letter[] = { '-', s->letter, s->name ? ',' : '\0', '\0' };
 	const char *line = s->help;
-	int len = snprintf(name, sizeof(name), "  %c%c%s%s%s%s%s", s->letter ? '-' : ' ',
-	                   s->letter ? s->letter : ' ', s->letter && s->name ? ", " : "  ",
-	                   s->name ? "--" : "", s->name ? s->name : "",
-	                   !s->value ? "" : (s->name ? "=" : " "), s->value ? s->value : "");
+	int len = printf("  %-3s %s%s%s%s", s->letter ? letter : "", s->name ? "--" : "",
+	                 s->name ? s->name : "", s->name && s->value ? "=" : "",
+	                 s->value ? s->value : "");
 
-	if (!s->name) /* "-o VALUE" without the gap for a long name */
-		len = snprintf(name, sizeof(name), "  -%c %s", s->letter, s->value);
-	printf("%s", name);
 	while (line) {
-		const char *end = strchr(line, '\n');
-		int line_len = end ? (int)(end - line) : (int)strlen(line);
+		int line_len = (int)strcspn(line, "\n");
 
 		printf("%*s%.*s\n", MAX(1, HELP_COL - len), "", line_len, line);
 		len = 0;
-		line = end ? end + 1 : NULL;
+		line = line[line_len] ? line + line_len + 1 : NULL;
 	}
 }
 
