@@ -377,6 +377,7 @@ static bool wait_for_end(struct daemon *dm, bool *told_ready)
 	       (atomic_load(&dm->is_corrupt) && dm->o.exit_on_corruption);
 }
 
+PRINTF_LIKE(2, 0)
 static void log_of_libfuse(enum fuse_log_level level, const char *fmt, va_list args)
 {
 	char text[1024];

@@ -22,17 +22,21 @@ static void report_failure_count(struct failures *failures)
 static int serve(const struct options *o, const struct image *img, struct failures *failures,
                  struct daemon *dm, struct diag *d)
 {
-	struct ops ops = { .img = img, .failures = failures, .hooks = daemon_hooks(dm) };
-	const struct mount_options mo = { .disk = o->disk,
-		                          .mountpoint = o->mountpoint,
-		                          .fuse_options = o->fuse_options,
-		                          .allow_other = o->allow_other,
-		                          .exec = o->exec,
-		                          .debug = o->debug,
-		                          .ops = &ops };
+	const struct ops_hooks hooks = daemon_hooks(dm);
+	scoped(ops) struct ops *ops = NULL;
 	scoped(mount) struct mount *m = NULL;
-	int r = mount_new(&mo, &m, d);
+	struct mount_options mo = { .disk = o->disk,
+		                    .mountpoint = o->mountpoint,
+		                    .fuse_options = o->fuse_options,
+		                    .allow_other = o->allow_other,
+		                    .exec = o->exec,
+		                    .debug = o->debug };
+	int r = ops_new(img, failures, &hooks, &ops);
 
+	if (r < 0)
+		return diag_set(d, r, "out of memory");
+	mo.ops = ops;
+	r = mount_new(&mo, &m, d);
 	if (r == 0)
 		r = daemon_serve(dm, m, d);
 	return r;

@@ -25,6 +25,7 @@ struct mount {
 /* ---- what libfuse and fusermount3 complain about ---- */
 
 /* Goes to stderr, wherever that leads now: also from the child that runs fusermount3. */
+PRINTF_LIKE(2, 0)
 static void log_to_stderr(enum fuse_log_level level, const char *fmt, va_list args)
 {
 	(void)level;

@@ -12,6 +12,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <sys/statvfs.h>
 #include <sys/sysmacros.h>
@@ -22,6 +23,20 @@
 /* Any alignment would do for the kernel; a page lets the store below read without bouncing. */
 #define BUF_ALIGN 4096
 
+/* An open file or directory keeps its inode, so that READ need not decode it again. */
+struct handle {
+	struct erofs_inode inode;
+	struct handle *prev, *next; /* in ops.handles */
+};
+
+struct ops {
+	const struct image *img;
+	struct failures *failures;
+	struct ops_hooks hooks;
+	pthread_mutex_t lock;   /* guards handles */
+	struct handle *handles; /* open ones: when a mount ends, the kernel does not release them */
+};
+
 struct ops_thread {
 	struct diag diag;
 	uint8_t *buf; /* OPS_MAX_READ_LEN */
@@ -29,6 +44,54 @@ struct ops_thread {
 
 /* The thread's own; the FUSE interface has no other way to carry it into a handler. */
 static _Thread_local struct ops_thread *self;
+
+int ops_new(const struct image *img, struct failures *failures, const struct ops_hooks *hooks,
+            struct ops **out)
+{
+	struct ops *ops = calloc(1, sizeof(*ops));
+
+	if (!ops)
+		return -ENOMEM;
+	ops->img = img;
+	ops->failures = failures;
+	ops->hooks = *hooks;
+	pthread_mutex_init(&ops->lock, NULL);
+	*out = ops;
+	return 0;
+}
+
+static void add_handle(struct ops *ops, struct handle *h)
+{
+	pthread_mutex_lock(&ops->lock);
+	h->next = ops->handles;
+	if (h->next)
+		h->next->prev = h;
+	ops->handles = h;
+	pthread_mutex_unlock(&ops->lock);
+}
+
+static void free_handle(struct ops *ops, struct handle *h)
+{
+	pthread_mutex_lock(&ops->lock);
+	if (h->prev)
+		h->prev->next = h->next;
+	else
+		ops->handles = h->next;
+	if (h->next)
+		h->next->prev = h->prev;
+	pthread_mutex_unlock(&ops->lock);
+	free(h);
+}
+
+void ops_free(struct ops *ops)
+{
+	if (!ops)
+		return;
+	while (ops->handles)
+		free_handle(ops, ops->handles);
+	pthread_mutex_destroy(&ops->lock);
+	free(ops);
+}
 
 int ops_thread_new(struct ops_thread **out)
 {
@@ -323,33 +386,27 @@ static void ops_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 
 /* ---- open files and directories ---- */
 
-/* An open file or directory keeps its inode, so that READ need not decode it again. */
-static struct erofs_inode *inode_of_handle(const struct fuse_file_info *fi)
+static struct handle *handle_of(const struct fuse_file_info *fi)
 {
-	return (struct erofs_inode *)(uintptr_t)fi->fh;
+	return (struct handle *)(uintptr_t)fi->fh;
 }
 
-/* Takes ino of request q into a handle. */
-static int open_handle(struct request *q, struct fuse_file_info *fi)
+/* Opens the inode of q and answers. */
+static void reply_open(const struct request *q, struct fuse_file_info *fi)
 {
-	struct erofs_inode *inode = malloc(sizeof(*inode));
-	int r = inode ? erofs_inode_get(q->fs, q->nid, inode, q->diag) : -ENOMEM;
+	struct handle *h = calloc(1, sizeof(*h));
+	int r = h ? erofs_inode_get(q->fs, q->nid, &h->inode, q->diag) : -ENOMEM;
 
 	if (r < 0) {
-		free(inode);
-		return r;
-	}
-	fi->fh = (uintptr_t)inode;
-	fi->keep_cache = 1;
-	return 0;
-}
-
-static void reply_open(const struct request *q, int r, const struct fuse_file_info *fi)
-{
-	if (r < 0)
+		free(h);
 		reply_failure(q, r);
-	else if (fuse_reply_open(q->req, fi) < 0)
-		free(inode_of_handle(fi)); /* the opener is gone, so no release will come */
+		return;
+	}
+	add_handle(q->ops, h);
+	fi->fh = (uintptr_t)h;
+	fi->keep_cache = 1;
+	if (fuse_reply_open(q->req, fi) < 0)
+		free_handle(q->ops, h); /* the opener is gone, so no release will come */
 }
 
 static void ops_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -361,7 +418,7 @@ static void ops_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		return;
 	}
 	fi->noflush = 1;
-	reply_open(&q, open_handle(&q, fi), fi);
+	reply_open(&q, fi);
 }
 
 static void ops_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -369,13 +426,13 @@ static void ops_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *f
 	struct request q = begin(req, ino);
 
 	fi->cache_readdir = 1;
-	reply_open(&q, open_handle(&q, fi), fi);
+	reply_open(&q, fi);
 }
 
 static void ops_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	(void)ino;
-	free(inode_of_handle(fi));
+	free_handle(fuse_req_userdata(req), handle_of(fi));
 	fuse_reply_err(req, 0);
 }
 
@@ -385,7 +442,7 @@ static void ops_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 	struct request q = begin(req, ino);
 	int64_t got;
 
-	q.inode = inode_of_handle(fi);
+	q.inode = &handle_of(fi)->inode;
 	q.off = (uint64_t)off;
 	q.len = size;
 	if (size > OPS_MAX_READ_LEN || off < 0) {
@@ -463,7 +520,7 @@ static void list(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct 
 {
 	struct request q = begin(req, ino);
 	struct listing l = { .q = &q, .plus = plus, .size = MIN(size, OPS_MAX_READ_LEN) };
-	const struct erofs_inode *dir = inode_of_handle(fi);
+	const struct erofs_inode *dir = &handle_of(fi)->inode;
 	struct fuse_entry_param dot = { .attr = { .st_ino = shown_ino(q.nid),
 		                                  .st_mode = S_IFDIR } };
 	struct fuse_entry_param dotdot = dot;

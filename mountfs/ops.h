@@ -2,7 +2,7 @@
 /*
  * One FUSE request, one reply: what the kernel asks, translated to the tree of erofs.h.
  *
- * Stateless beside open files: an inode number is computed from the EROFS nid, so there is nothing
+ * No state beside open files: an inode number is computed from the EROFS nid, so there is nothing
  * to look up, to count or to forget. Nothing in a mounted image ever changes, and every reply says
  * so: names, attributes and pages may stay in the kernel's caches for as long as it likes.
  */
@@ -27,12 +27,16 @@ struct ops_hooks {
 	unsigned thread_cnt; /* how many will serve */
 };
 
-/* The userdata of the FUSE session; all borrowed, in the caller's memory. */
-struct ops {
-	const struct image *img;
-	struct failures *failures;
-	struct ops_hooks hooks;
-};
+/*
+ * What requests are answered from; the userdata of the FUSE session. img and failures are borrowed
+ * and must outlive it. -ENOMEM.
+ */
+struct ops;
+int ops_new(const struct image *img, struct failures *failures, const struct ops_hooks *hooks,
+            struct ops **out) MUST_CHECK;
+/* After the last request; closes what the kernel has left open. NULL allowed. */
+void ops_free(struct ops *ops);
+DEFINE_SCOPED(ops, struct ops *, ops_free)
 
 const struct fuse_lowlevel_ops *ops_table(void);
 
