@@ -65,7 +65,7 @@ class Sandbox:
     def __init__(self):
         self.path = os.path.realpath(tempfile.mkdtemp(prefix='modeldisk-e2e-'))
         os.chmod(self.path, 0o755)
-        self.started = []
+        self.started, self.owner = [], os.getpid()
         atexit.register(self.end)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, lambda *_: sys.exit(1))
@@ -73,7 +73,6 @@ class Sandbox:
         self.mountfs = self.file('mountfs')
         shutil.copy(MOUNTFS, self.mountfs)
         os.chmod(self.mountfs, 0o755)
-        self.owner = os.getpid()
 
     def file(self, *names):
         return os.path.join(self.path, *names)

@@ -49,13 +49,17 @@ int verity_disk_sink(void *ctx, uint64_t off, const void *buf, size_t len, struc
 
 void verity_disk_make(struct verity_disk *disk, const struct verity_params *p)
 {
+	verity_disk_make_over(disk, p, verity_disk_data(p->data_blk_cnt * p->data_block_len));
+}
+
+void verity_disk_make_over(struct verity_disk *disk, const struct verity_params *p, uint8_t *data)
+{
 	struct verity_build *b = NULL;
 	struct diag d = DIAG_INIT;
 
-	*disk = (struct verity_disk){ .params = *p };
+	*disk = (struct verity_disk){ .params = *p, .data = data };
 	assert_int_equal(verity_geometry_init(&disk->geo, p, &d), 0);
 	disk->data_len = p->data_blk_cnt * p->data_block_len;
-	disk->data = verity_disk_data(disk->data_len);
 	disk->tree_off = verity_tree_off(p);
 	disk->area_len = disk->tree_off + disk->geo.tree_len;
 	disk->area = calloc(1, disk->area_len);

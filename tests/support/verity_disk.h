@@ -25,6 +25,8 @@ struct verity_params verity_disk_params(enum hash_alg alg, uint32_t hash_type,
 /* The bytes of every test disk, up to its length; malloc'ed. */
 uint8_t *verity_disk_data(size_t len);
 void verity_disk_make(struct verity_disk *disk, const struct verity_params *p);
+/* The same over the caller's data, malloc'ed, which the disk takes. */
+void verity_disk_make_over(struct verity_disk *disk, const struct verity_params *p, uint8_t *data);
 /* A sink that writes to disk->area, of a disk whose area is allocated. */
 int verity_disk_sink(void *ctx, uint64_t off, const void *buf, size_t len, struct diag *d);
 void verity_disk_free(struct verity_disk *disk);
