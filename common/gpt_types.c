@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The partition types of the Discoverable Partitions Specification under systemd's names
- * (systemd-gpt-auto-generator(8), repart.d(5)). A table and two searches; what a role means for
- * flags and mount points is decided by those who ask. "root" and "usr" without an architecture are
+ * (systemd-gpt-auto-generator(8), repart.d(5)). Tables and searches; what a role means for
+ * flags is decided by those who ask. "root" and "usr" without an architecture are
  * left out: they name another type on every machine.
  */
 #include "gpt.h"
@@ -152,4 +152,27 @@ enum gpt_role gpt_type_role(const struct uuid *type)
 	const struct type_row *row = find_by_id(type);
 
 	return row ? row->role : GPT_ROLE_OTHER;
+}
+
+const char *const *gpt_mount_points(enum gpt_role role)
+{
+	static const struct {
+		enum gpt_role role;
+		const char *path[3];
+	} known[] = {
+		{ GPT_ROLE_ROOT, { "/" } },
+		{ GPT_ROLE_USR, { "/usr" } },
+		{ GPT_ROLE_HOME, { "/home" } },
+		{ GPT_ROLE_SRV, { "/srv" } },
+		{ GPT_ROLE_ESP, { "/efi", "/boot" } },
+		{ GPT_ROLE_XBOOTLDR, { "/boot" } },
+		{ GPT_ROLE_VAR, { "/var" } },
+		{ GPT_ROLE_TMP, { "/var/tmp" } },
+	};
+	static const char *const none[] = { NULL };
+
+	for (size_t i = 0; i < ARRAY_LEN(known); i++)
+		if (known[i].role == role)
+			return known[i].path;
+	return none;
 }

@@ -87,5 +87,7 @@ enum gpt_role {
 	GPT_ROLE_USR_VERITY_SIG,
 };
 enum gpt_role gpt_type_role(const struct uuid *type);
+/* Where systemd mounts a partition of that role, NULL-terminated; most roles have no place. */
+const char *const *gpt_mount_points(enum gpt_role role);
 
 #endif
