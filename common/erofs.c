@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <sys/stat.h>
 
@@ -154,48 +155,67 @@ static int check_checksum(const struct erofs *fs, const struct erofs_super_disk 
 	                le32_get(sb->checksum), found);
 }
 
-/* Appends the names of the bits of set, each with its number: "x (0x2), y (0x10)". */
-static void name_features(uint32_t set, const struct erofs_super_disk *sb, char *out, size_t size)
+struct sentence {
+	size_t used;
+	char text[1024];
+};
+
+static void PRINTF_LIKE(2, 3) say(struct sentence *s, const char *fmt, ...)
+{
+	va_list args;
+	int n;
+
+	va_start(args, fmt);
+	n = vsnprintf(s->text + s->used, sizeof(s->text) - s->used, fmt, args);
+	va_end(args);
+	s->used = MIN(s->used + (size_t)MAX(n, 0), sizeof(s->text) - 1);
+}
+
+/* What the superblock adds to the name of a feature. */
+static void say_detail(struct sentence *s, const struct erofs_super_disk *sb, uint32_t feature)
+{
+	static const char *const algorithms[] = { "lz4", "lzma", "deflate", "zstd" };
+
+	if (feature == EROFS_INCOMPAT_DEVICE_TABLE)
+		say(s, "; extra devices: %u", le16_get(sb->extra_devices));
+	if (feature != EROFS_INCOMPAT_COMPR_CFGS)
+		return;
+	for (unsigned i = 0; i < ARRAY_LEN(algorithms); i++)
+		if (le16_get(sb->compr_algs) >> i & 1)
+			say(s, "; %s", algorithms[i]);
+}
+
+static void say_features(struct sentence *s, const struct erofs_super_disk *sb, uint32_t set)
 {
 	static const char *const names[] = {
-		[0] = "LZ4 zero padding",
 		[1] = "compression configurations or big physical clusters",
-		[2] = "chunk-based files",
 		[3] = "device table or second compression algorithm",
 		[4] = "compressed inline tails",
 		[5] = "fragments or deduplicated compressed data",
-		[6] = "long xattr prefixes",
-		[7] = "48-bit layout",
 		[8] = "metabox",
 	};
-	static const char *const algorithms[] = { "lz4", "lzma", "deflate", "zstd" };
-	size_t at = 0;
 
-	out[0] = '\0';
-	for (unsigned bit = 0; bit < 32 && at < size; bit++) {
-		if (!(set >> bit & 1))
+	for (unsigned bit = 0; bit < 32; bit++) {
+		uint32_t feature = UINT32_C(1) << bit;
+
+		if (!(set & feature))
 			continue;
-		at += (size_t)snprintf(out + at, size - at, "%s%s (0x%" PRIx32 ")", at ? ", " : "",
-		                       bit < ARRAY_LEN(names) ? names[bit] : "unknown",
-		                       UINT32_C(1) << bit);
+		say(s, "%s%s (0x%" PRIx32, s->used ? ", " : "",
+		    bit < ARRAY_LEN(names) && names[bit] ? names[bit] : "unknown", feature);
+		say_detail(s, sb, feature);
+		say(s, ")");
 	}
-	if (!(set & EROFS_INCOMPAT_COMPR_CFGS))
-		return;
-	for (unsigned i = 0; i < ARRAY_LEN(algorithms) && at < size; i++)
-		if (le16_get(sb->compr_algs) >> i & 1)
-			at += (size_t)snprintf(out + at, size - at, ", %s", algorithms[i]);
 }
 
 static int check_features(const struct erofs_super_disk *sb, struct diag *d)
 {
 	uint32_t refused = le32_get(sb->feature_incompat) & ~SUPPORTED_INCOMPAT;
-	char names[1024];
+	struct sentence s = { .used = 0 };
 
 	if (refused == 0)
 		return 0;
-	name_features(refused, sb, names, sizeof(names));
-	return diag_set(d, -EOPNOTSUPP, "not supported: %s; feature_incompat is 0x%" PRIx32, names,
-	                le32_get(sb->feature_incompat));
+	say_features(&s, sb, refused);
+	return diag_set(d, -EOPNOTSUPP, "feature_incompat has what is not supported: %s", s.text);
 }
 
 /* Every field that shifts, scales or places something; afterwards they are safe to use. */

@@ -63,8 +63,8 @@ static int decode_compact(const struct erofs *fs, const uint8_t *bytes, struct r
 	return 0;
 }
 
-static int decode_extended(const struct erofs *fs, const uint8_t *bytes, struct raw_inode *raw,
-                           struct erofs_inode *out, struct diag *d)
+static int decode_extended(const uint8_t *bytes, struct raw_inode *raw, struct erofs_inode *out,
+                           struct diag *d)
 {
 	struct erofs_extended_disk ino;
 
@@ -80,15 +80,10 @@ static int decode_extended(const struct erofs *fs, const uint8_t *bytes, struct 
 		return diag_set(d, -EUCLEAN, "mtime_nsec is %" PRIu32, out->mtime_ns);
 	if (out->size > INT64_MAX)
 		return diag_set(d, -EUCLEAN, "size is %" PRIu64 ", above 2^63 - 1", out->size);
+	/* Used whether or not the image is 48BIT, as the kernel does; check_blocks() sees to it. */
 	raw->u = le32_get(ino.u);
-	raw->null_blk = EROFS_NULL_ADDR;
-	if (fs->has_48bit) {
-		raw->u_hi = le16_get(ino.reserved);
-		raw->null_blk = NULL_ADDR_48;
-	} else if (le16_get(ino.reserved) != 0) {
-		return diag_set(d, -EUCLEAN, "reserved bytes 6 and 7 are %u, not 0",
-		                le16_get(ino.reserved));
-	}
+	raw->u_hi = le16_get(ino.reserved);
+	raw->null_blk = NULL_ADDR_48;
 	return 0;
 }
 
@@ -259,7 +254,7 @@ static int decode(const struct erofs *fs, const uint8_t *bytes, size_t len, uint
 		isize = sizeof(struct erofs_extended_disk);
 		if (len < isize)
 			return diag_set(d, -EUCLEAN, "an extended inode leaves the image");
-		r = decode_extended(fs, bytes, &raw, out, d);
+		r = decode_extended(bytes, &raw, out, d);
 	} else {
 		r = decode_compact(fs, bytes, &raw, out, d);
 	}

@@ -97,7 +97,7 @@ struct erofs_extended_disk {
 	le16 format;
 	le16 xattr_units;
 	le16 mode;
-	le16 reserved; /* 48BIT: bits 32..47 of u */
+	le16 reserved; /* bits 32..47 of u when that is a block */
 	le64 size;
 	le32 u;
 	le32 serial;
