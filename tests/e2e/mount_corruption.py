@@ -146,6 +146,26 @@ def a_broken_hash_block_fails_what_hangs_from_it():
     assert [(e['level'], e['block'], e['file']) for e in events] == [('0', '2', '"big"')], events
 
 
+def a_disk_in_ruins_is_counted_rather_than_told_for_ever():
+    tree, pages = sandbox.dir('ruins'), 1200
+    content = random.Random(13).randbytes(pages * PAGE)
+    with open(f'{tree}/big', 'wb') as file:
+        file.write(content)
+    disk, root, _ = flat_disk(tree, 'ruins.disk')
+    first = find_bytes(disk, page_of(content, 0))
+    for page in range(pages):
+        flip(disk, first + page * PAGE)
+    m = mount(disk, root, '--log-format=json')
+    fd = os.open(f'{m.path}/big', os.O_RDONLY)
+    for page in range(pages):
+        assert read_page(fd, page) == errno.EIO, page
+    os.close(fd)
+    assert m.end() == 0
+    events = [json.loads(line) for line in m.log().splitlines()]
+    assert len([e for e in events if e.get('event') == 'proof-failure']) == 1024
+    assert [e['level'] for e in events if 'event' not in e] == ['warning', 'warning'], events[-3:]
+
+
 def a_broken_tree_that_cannot_be_opened_is_refused():
     disk, root, _ = make_disk('top.disk')
     flip(disk, os.path.getsize(disk) - PAGE + 64)  # the last block of level 0
@@ -248,6 +268,7 @@ require('mkfs.erofs', 'veritysetup')
 require_fuse()
 main([a_flipped_byte_fails_its_page_and_no_other, a_long_read_gives_what_is_proven_and_then_eio,
       direct_reads_fail_as_a_whole, a_mapping_dies_on_the_broken_page_only, each_failure_is_told_once_with_its_place,
-      a_broken_hash_block_fails_what_hangs_from_it, a_broken_tree_that_cannot_be_opened_is_refused,
-      a_broken_directory_hides_no_sign_of_itself, a_medium_that_shrinks_is_told_apart, a_disk_rewritten_under_the_mount_gives_eio_and_never_other_bytes,
+      a_broken_hash_block_fails_what_hangs_from_it, a_disk_in_ruins_is_counted_rather_than_told_for_ever,
+      a_broken_tree_that_cannot_be_opened_is_refused, a_broken_directory_hides_no_sign_of_itself,
+      a_medium_that_shrinks_is_told_apart, a_disk_rewritten_under_the_mount_gives_eio_and_never_other_bytes,
       on_corruption_exit_unmounts_and_ends_with_3, media_errors_do_not_count_as_corruption])

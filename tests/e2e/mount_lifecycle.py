@@ -26,6 +26,7 @@ def make_tree():
 
 TREE = make_tree()
 DISK, ROOT, LENGTH = flat_disk(TREE)
+GPT, GPT_ROOT = gpt_disk(TREE)
 WRONG = ROOT[:-1] + ('0' if ROOT[-1] != '0' else '1')
 
 
@@ -77,7 +78,6 @@ def every_way_of_naming_the_areas_works():
     length = make_image(TREE, image)
     root = add_hash_tree(image, hashes)
     bare_root = add_hash_tree(image, bare, 0, '--no-superblock', '--hash=sha512', '--data-block-size=1024')
-    parts, parts_root = gpt_disk(TREE)
     root_file = sandbox.file('root.txt')
     with open(root_file, 'w', encoding='ascii') as file:
         file.write(ROOT + '\n')
@@ -89,9 +89,21 @@ def every_way_of_naming_the_areas_works():
             (DISK, ROOT, f'--hash-offset={LENGTH}'),
             (DISK, ROOT, '-o', f'ro,noauto,nofail,_netdev,x-systemd.automount,hash-offset={LENGTH}'),
             (DISK, WRONG, f'--root-hash-file={root_file}'),  # the last one counts
-            (parts, parts_root, '--data-partition=1', '--hash-partition=2')):
+            (GPT, GPT_ROOT, '--data-partition=1', '--hash-partition=2')):
         with mounted(disk, hash_, *options) as m:
             check_content(m.path)
+
+
+def values_of_mount_options_may_hold_commas():
+    image, hashes = sandbox.file('image'), sandbox.file('a,b\\c')
+    root = add_hash_tree(image, hashes)
+    escaped = hashes.replace('\\', '\\\\').replace(',', '\\,')
+    with mounted(image, root, '-o', f'threads=1,hash_device={escaped},exec') as m:
+        check_content(m.path)
+    odd = sandbox.file('odd, "disk"\n\\')
+    os.rename(GPT, odd)
+    with mounted(odd, GPT_ROOT) as m:
+        assert next(line[0] for line in mount_table() if line[1] == m.path) == odd
 
 
 def a_block_count_that_was_demanded_is_held():
@@ -244,6 +256,36 @@ def the_end_comes_soon_under_load():
             print(f'note: {number.name} as {"root" if uid is None else "user"} took {took * 1000:.0f} ms')
 
 
+def thread_states(pid):
+    states = set()
+    for task in os.listdir(f'/proc/{pid}/task'):
+        with open(f'/proc/{pid}/task/{task}/stat', encoding='ascii') as stat:
+            states.add(stat.read().rsplit(')', 1)[1].split()[0])
+    return states
+
+
+def a_disk_that_does_not_answer_does_not_hold_the_end():
+    """The disk is a file in a mount whose daemon stands still: its readers cannot be interrupted."""
+    outer_tree = sandbox.dir('outer')
+    os.link(DISK, f'{outer_tree}/disk')
+    outer = mount(*flat_disk(outer_tree, 'outer.disk')[:2])
+    m = mount(f'{outer.path}/disk', ROOT)
+    outer.process.send_signal(signal.SIGSTOP)
+    reader = start(sys.executable, '-c', READER, f'{m.path}/weights.bin', stdout=subprocess.PIPE)
+    wait_until('a thread waits for the disk', lambda: 'D' in thread_states(m.process.pid))
+    began = time.monotonic()
+    assert m.end() == 0, m.log()
+    took = time.monotonic() - began
+    assert 'still waits for the disk' in m.log(), m.log()
+    assert not is_mounted(m.path)
+    assert took < 5, took
+    print(f'note: it took {took * 1000:.0f} ms')
+    outer.process.send_signal(signal.SIGCONT)
+    reader.wait(DEADLINE)
+    reader.stdout.close()
+    assert outer.end() == 0
+
+
 def an_open_file_survives_as_a_dead_one():
     m = mount(DISK, ROOT)
     fd = os.open(f'{m.path}/weights.bin', os.O_RDONLY)
@@ -320,9 +362,10 @@ require('mkfs.erofs', 'veritysetup', 'sgdisk')
 require_fuse(user=True)
 main([a_wrong_root_hash_is_refused_and_nothing_is_mounted, wrong_usage_ends_with_2,
       a_disk_that_cannot_be_opened_ends_with_1, help_and_version_go_to_stdout, every_way_of_naming_the_areas_works,
-      a_block_count_that_was_demanded_is_held, mount_8_and_fstab_options_work, closed_standard_descriptors_are_no_trap,
+      values_of_mount_options_may_hold_commas, a_block_count_that_was_demanded_is_held,
+      mount_8_and_fstab_options_work, closed_standard_descriptors_are_no_trap,
       the_background_start_returns_when_the_mount_is_ready, a_failed_start_never_says_ready,
       an_unprivileged_daemon_serves_a_descriptor, a_descriptor_that_is_no_mount_fails_with_a_sentence,
-      unmounting_ends_the_daemon, the_end_comes_soon_under_load, an_open_file_survives_as_a_dead_one,
-      a_killed_daemon_is_named_and_the_next_one_mounts, a_second_mount_on_the_same_place_is_refused,
-      failures_to_mount_name_the_way_out])
+      unmounting_ends_the_daemon, the_end_comes_soon_under_load, a_disk_that_does_not_answer_does_not_hold_the_end,
+      an_open_file_survives_as_a_dead_one, a_killed_daemon_is_named_and_the_next_one_mounts,
+      a_second_mount_on_the_same_place_is_refused, failures_to_mount_name_the_way_out])
