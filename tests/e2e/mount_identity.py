@@ -9,6 +9,8 @@ import mmap
 import os
 import random
 import stat
+import struct
+import subprocess
 import sys
 
 from mountlib import (NOBODY, as_user, flat_disk, gpt_disk, main, mount_table, mounted, require, require_fuse, sandbox,
@@ -201,6 +203,47 @@ def the_mount_is_read_only_without_devices_and_programs():
         as_user(UID, check)
 
 
+def attributes_are_those_of_the_kernels_own_erofs():
+    disk, root, length = flat_disk(sandbox.file('tree'))
+    where = sandbox.dir('kernel')
+    result = subprocess.run(['mount', '-t', 'erofs', '-o', f'ro,loop,sizelimit={length}', disk, where], check=False)
+    if result.returncode != 0:
+        print('note: the kernel does not mount EROFS here')
+        return
+    with mounted(disk, root) as m:
+        paths = relative_paths(where)
+        assert paths == relative_paths(m.path)
+        for path in paths:
+            a, b = (os.lstat(os.path.join(top, path)) for top in (where, m.path))
+            for field in (name for name in dir(a) if name.startswith('st_') and name != 'st_dev'):
+                assert getattr(a, field) == getattr(b, field), (path, field)
+    subprocess.run(['umount', where], check=True)
+
+
+def access_lists_are_honoured():
+    """u::rw-,u:nobody:---,g::r--,m::r--,o::r-- keeps out the one user whom the mode would let in."""
+    tree = sandbox.dir('listed')
+    write(f'{tree}/forbidden', b'x')
+    entries = [(0x01, 6, 0xffffffff), (0x02, 0, NOBODY), (0x04, 4, 0xffffffff), (0x10, 4, 0xffffffff),
+               (0x20, 4, 0xffffffff)]
+    try:
+        os.setxattr(f'{tree}/forbidden', 'system.posix_acl_access',
+                    struct.pack('<I', 2) + b''.join(struct.pack('<HHI', *entry) for entry in entries))
+    except OSError:
+        print('note: no access lists here')
+        return
+    disk, root, _ = flat_disk(tree, 'listed.disk')
+    with mounted(disk, root, uid=UID) as m:
+        def check():
+            assert os.stat(f'{m.path}/forbidden').st_mode & 0o004
+            try:
+                open(f'{m.path}/forbidden', 'rb').close()
+            except PermissionError:
+                return
+            raise AssertionError('an access list was passed over')
+        as_user(NOBODY, check)
+
+
 def exec_is_given_back_on_request():
     disk, root, _ = flat_disk(sandbox.file('tree'))
     with mounted(disk, root, '-o', 'exec', uid=UID) as m:
@@ -258,5 +301,8 @@ require('mkfs.erofs', 'veritysetup', 'sgdisk')
 require_fuse(user=UID is not None)
 main([both_layouts_show_the_tree, hard_links_share_an_inode, the_mount_is_read_only_without_devices_and_programs,
       exec_is_given_back_on_request, parallel_readers_agree, depth_has_no_limit_of_ours])
-if UID is None:  # the packer takes long over these
-    main([many_entries_are_listed_once_each, files_beyond_4_gib_are_whole])
+if UID is not None:
+    main([access_lists_are_honoured])
+else:  # the packer takes long over these
+    main([attributes_are_those_of_the_kernels_own_erofs, many_entries_are_listed_once_each,
+          files_beyond_4_gib_are_whole])
