@@ -95,6 +95,30 @@ void support_refuse_tmpfile(bool refuse)
 	atomic_store(&tmpfile_refused, refuse);
 }
 
+/* ---- reads that stop half-way ---- */
+
+ssize_t __real_pread64(int fd, void *buf, size_t len, off_t off);
+ssize_t __wrap_pread64(int fd, void *buf, size_t len, off_t off);
+
+static atomic_bool reads_are_halting;
+static atomic_ulong halting_read_cnt;
+
+ssize_t __wrap_pread64(int fd, void *buf, size_t len, off_t off)
+{
+	if (!atomic_load(&reads_are_halting))
+		return __real_pread64(fd, buf, len, off);
+	if (atomic_fetch_add(&halting_read_cnt, 1) % 2 == 0) {
+		errno = EINTR;
+		return -1;
+	}
+	return __real_pread64(fd, buf, MIN(len, 7), off);
+}
+
+void support_make_reads_halting(bool halting)
+{
+	atomic_store(&reads_are_halting, halting);
+}
+
 static bool call_must_fail(void)
 {
 	unsigned long n = atomic_fetch_add(&call_cnt, 1) + 1;

@@ -34,6 +34,9 @@ unsigned long support_call_count(void);
 /* openat() with O_TMPFILE fails with EOPNOTSUPP, as on file systems that have no nameless files. */
 void support_refuse_tmpfile(bool refuse);
 
+/* Every other pread() is interrupted by a signal, the others give at most seven bytes. */
+void support_make_reads_halting(bool halting);
+
 /* A blk over parent's bytes whose k-th read (1 = the next one) fails with err; 0: none. */
 struct support_fault {
 	const struct blk *parent;
