@@ -332,28 +332,44 @@ static size_t count_columns(const char *utf8)
 	return n;
 }
 
-/* "label [####......]  43% ..." in the terminal's width; the bar goes first when there is no room.
+static void cut_columns(char *utf8, size_t cols)
+{
+	size_t n = 0;
+
+	for (; *utf8; utf8++) {
+		n += (*utf8 & 0xc0) != 0x80;
+		if (n > cols) {
+			*utf8 = '\0';
+			return;
+		}
+	}
+}
+
+/*
+ * "label [####......]  43% ..." on one line: where there is no room, the bar goes first, and what
+ * still does not fit is cut. The last column stays free, since terminals differ in what it does.
  */
 static void draw_bar(const struct snapshot *s)
 {
 	struct line line = { .len = 0 }, figures = { .len = 0 };
-	size_t cols = terminal_cols(), used, cells;
+	size_t cols = terminal_cols() - 1, used, cells;
 
 	add_figures(&figures, s);
-	used = count_columns(progress.label) + 1 + MAX(figures.len, BAR_FIGURES_COLS) + 1;
-	cells = cols > used + 3 && s->total > 0 ? MIN(cols - used - 3, BAR_MAX_CELLS) : 0;
+	used = count_columns(progress.label) + MAX(figures.len, BAR_FIGURES_COLS) + sizeof(" [] ");
+	cells = cols > used && s->total > 0 ? MIN(cols - used, BAR_MAX_CELLS) : 0;
 	line_add(&line, "\r%s ", progress.label);
 	if (cells >= BAR_MIN_CELLS) {
-		size_t filled = (size_t)(percent(s) * cells / 100);
+		size_t filled = percent(s) * cells / 100;
 
 		line_add(&line, "[");
 		for (size_t i = 0; i < cells; i++)
 			line_add(&line, "%c", i < filled ? '#' : '.');
 		line_add(&line, "] ");
 	}
-	if (used <= cols)
-		line_add(&line, "%s", figures.text);
-	line_add(&line, "\033[K");
+	line_add(&line, "%s", figures.text);
+	cut_columns(line.text + 1, cols);
+	line.len = strlen(line.text);
+	line_add(&line, "\033[K"); /* erases what an older, longer bar left */
 	put(line.text, line.len);
 	progress.bar_is_shown = true;
 }
