@@ -16,6 +16,8 @@
 /* Large enough for the hash engines' lanes and for cheap writes, small enough for many threads. */
 #define BATCH_LEN MIB
 
+static const uint8_t zero_block[BLOCK_LEN];
+
 struct stream {
 	const struct erofs_plan *erofs;
 	const struct disk_plan *disk;
@@ -23,6 +25,7 @@ struct stream {
 	struct stream_options opt;
 	struct erofs_image *image;
 	struct verity_build *verity;
+	atomic_bool begun_anew; /* a run was abandoned: where it wrote, there are no zeros */
 };
 
 /*
@@ -37,7 +40,8 @@ struct stream_file {
 	struct stream *s;
 	const struct tree_node *node;
 	const struct erofs_place *place;
-	uint64_t pos;        /* in the file: next byte to come */
+	struct verity_run *run; /* NULL when the run has no data blocks */
+	uint64_t pos;           /* in the file: next byte to come */
 	uint64_t blocks_end; /* in the file: where the content in data blocks ends for this run */
 	uint64_t end;        /* in the file: end of the run */
 	uint8_t *batch;      /* content before pos that is not carried yet */
@@ -47,31 +51,21 @@ struct stream_file {
 
 /* ---- places on the disk ---- */
 
-/* Whole EROFS blocks at image_off: leaves and output. */
-static int carry(struct stream *s, uint64_t image_off, const void *buf, size_t len, struct diag *d)
+/* Data blocks of the tree in len bytes of the image: one or more per EROFS block. */
+static uint64_t leaves(const struct stream *s, uint64_t len)
 {
-	uint32_t leaf_len = s->disk->verity.data_block_len;
-	int r = verity_build_add(s->verity, image_off / leaf_len, len / leaf_len, buf, d);
-
-	if (r < 0)
-		return r;
-	return output_write(s->out, s->disk->image_off + image_off, buf, len, d);
-}
-
-static int carry_zeros(struct stream *s, uint64_t image_off, uint64_t len, struct diag *d)
-{
-	uint32_t leaf_len = s->disk->verity.data_block_len;
-	int r = verity_build_add_zero(s->verity, image_off / leaf_len, len / leaf_len, d);
-
-	if (r < 0)
-		return r;
-	return output_zero(s->out, s->disk->image_off + image_off, len, d);
+	return len / s->disk->verity.data_block_len;
 }
 
 static int put_meta(void *ctx, uint64_t off, const uint8_t block[EROFS_PLAN_BLOCK_LEN],
                     struct diag *d)
 {
-	return carry(ctx, off, block, BLOCK_LEN, d);
+	struct stream *s = ctx;
+	int r = verity_build_add(s->verity, leaves(s, off), leaves(s, BLOCK_LEN), block, d);
+
+	if (r < 0)
+		return r;
+	return output_write(s->out, s->disk->image_off + off, block, BLOCK_LEN, d);
 }
 
 static int put_tree(void *ctx, uint64_t off, const void *buf, size_t len, struct diag *d)
@@ -125,6 +119,7 @@ int stream_file_new(struct stream *s, const struct tree_node *n, uint64_t off, u
                     struct stream_file **out, struct diag *d)
 {
 	struct stream_file *f;
+	int r = 0;
 
 	if (!range_is_inside(off, len, n->size) || off % BLOCK_LEN != 0 ||
 	    (len % BLOCK_LEN != 0 && off + len != n->size))
@@ -141,28 +136,68 @@ int stream_file_new(struct stream *s, const struct tree_node *n, uint64_t off, u
 	f->pos = off;
 	f->end = off + len;
 	f->blocks_end = MIN(f->end, n->size - f->place->tail_len);
+	if (f->blocks_end > off)
+		r = verity_run_new(s->verity, leaves(s, f->place->data_off + off),
+		                   leaves(s, round_up(f->blocks_end - off, BLOCK_LEN)), &f->run, d);
+	if (r < 0) {
+		free(f);
+		return r;
+	}
 	*out = f;
 	return 0;
+}
+
+static void free_file(struct stream_file *f)
+{
+	verity_run_free(f->run);
+	free(f->batch);
+	free(f);
 }
 
 void stream_file_abandon(struct stream_file *f)
 {
 	if (!f)
 		return;
-	free(f->batch);
-	free(f);
+	atomic_store(&f->s->begun_anew, true);
+	free_file(f);
+}
+
+/* Whole blocks, the first holding byte file_off: leaves and output. */
+static int carry(struct stream_file *f, uint64_t file_off, const void *buf, size_t len,
+                 struct diag *d)
+{
+	struct stream *s = f->s;
+	int r = verity_run_add(f->run, leaves(s, len), buf, d);
+
+	if (r < 0)
+		return r;
+	return output_write(s->out, s->disk->image_off + f->place->data_off + file_off, buf, len,
+	                    d);
+}
+
+static int carry_zeros(struct stream_file *f, uint64_t file_off, uint64_t len, struct diag *d)
+{
+	struct stream *s = f->s;
+	uint64_t off = s->disk->image_off + f->place->data_off + file_off;
+	int r = verity_run_add_zero(f->run, leaves(s, len), d);
+
+	if (r < 0 || !atomic_load(&s->begun_anew))
+		return r < 0 ? r : output_zero(s->out, off, len, d);
+	for (uint64_t done = 0; done < len && r == 0; done += BLOCK_LEN)
+		r = output_write(s->out, off + done, zero_block, BLOCK_LEN, d);
+	return r;
 }
 
 static int flush_batch(struct stream_file *f, struct diag *d)
 {
-	uint64_t at = f->place->data_off + f->pos - f->batch_len;
+	uint64_t off = f->pos - f->batch_len;
 	size_t len = (size_t)round_up(f->batch_len, BLOCK_LEN);
 
 	if (f->batch_len == 0)
 		return 0;
 	memset(f->batch + f->batch_len, 0, len - f->batch_len);
 	f->batch_len = 0;
-	return carry(f->s, at, f->batch, len, d);
+	return carry(f, off, f->batch, len, d);
 }
 
 static int make_batch(struct stream_file *f, struct diag *d)
@@ -185,7 +220,7 @@ static int take_blocks(struct stream_file *f, const uint8_t *p, size_t len, stru
 
 		if (f->batch_len == 0 && len >= BATCH_LEN) { /* no need to copy */
 			n = round_down(len, BLOCK_LEN);
-			r = carry(f->s, f->place->data_off + f->pos, p, n, d);
+			r = carry(f, f->pos, p, n, d);
 			f->pos += n;
 		} else {
 			r = make_batch(f, d);
@@ -253,26 +288,24 @@ int stream_file_write(struct stream_file *f, const void *buf, size_t len, struct
  */
 static int take_zero_blocks(struct stream_file *f, uint64_t len, struct diag *d)
 {
-	static const uint8_t zeros[BLOCK_LEN];
 	size_t head = (size_t)MIN(len, round_up(f->pos, BLOCK_LEN) - f->pos);
 	uint64_t whole = round_down(len - head, BLOCK_LEN);
-	int r = take_blocks(f, zeros, head, d);
+	int r = take_blocks(f, zero_block, head, d);
 
 	if (r < 0 || whole == 0)
-		return r < 0 ? r : take_blocks(f, zeros, (size_t)(len - head), d);
+		return r < 0 ? r : take_blocks(f, zero_block, (size_t)(len - head), d);
 	r = flush_batch(f, d);
 	if (r < 0)
 		return r;
-	r = carry_zeros(f->s, f->place->data_off + f->pos, whole, d);
+	r = carry_zeros(f, f->pos, whole, d);
 	if (r < 0)
 		return r;
 	f->pos += whole;
-	return take_blocks(f, zeros, (size_t)(len - head - whole), d);
+	return take_blocks(f, zero_block, (size_t)(len - head - whole), d);
 }
 
 int stream_file_zero(struct stream_file *f, uint64_t len, struct diag *d)
 {
-	static const uint8_t zeros[BLOCK_LEN];
 	uint64_t in_blocks = 0;
 	int r = split(f, len, &in_blocks, d);
 
@@ -281,7 +314,7 @@ int stream_file_zero(struct stream_file *f, uint64_t len, struct diag *d)
 	r = take_zero_blocks(f, in_blocks, d);
 	if (r < 0)
 		return r;
-	take_tail(f, zeros, (size_t)(len - in_blocks));
+	take_tail(f, zero_block, (size_t)(len - in_blocks));
 	tell_progress(f->s, len);
 	return 0;
 }
@@ -293,6 +326,12 @@ static int finish_run(struct stream_file *f, struct diag *d)
 		                "%" PRIu64 " bytes are missing before offset %" PRIu64
 		                " of a file of %" PRIu64 " bytes",
 		                f->end - f->pos, f->end, f->node->size);
+	if (f->run) {
+		int r = verity_run_commit(f->run, d);
+
+		if (r < 0)
+			return r;
+	}
 	if (f->end == f->blocks_end)
 		return 0;
 	return erofs_image_put_tail(f->s->image, f->node, f->tail, (size_t)(f->end - f->blocks_end),
@@ -303,7 +342,10 @@ int stream_file_finish(struct stream_file *f, struct diag *d)
 {
 	int r = finish_run(f, d);
 
-	stream_file_abandon(f);
+	if (r < 0)
+		stream_file_abandon(f);
+	else
+		free_file(f);
 	return r;
 }
 
@@ -338,7 +380,6 @@ static int put_regions(struct stream *s, struct diag *d)
 int stream_finish(struct stream *s, uint8_t root[32], struct diag *d)
 {
 	const struct disk_plan *disk = s->disk;
-	uint32_t leaf_len = disk->verity.data_block_len;
 	int r = erofs_image_flush(s->image, d);
 
 	if (r < 0)
@@ -347,8 +388,8 @@ int stream_finish(struct stream *s, uint8_t root[32], struct diag *d)
 	if (r < 0)
 		return r;
 	/* what the tree covers behind the image; the region there is zeroed like any other */
-	r = verity_build_add_zero(s->verity, disk->image_len / leaf_len,
-	                          (disk->covered_len - disk->image_len) / leaf_len, d);
+	r = verity_build_add_zero(s->verity, leaves(s, disk->image_len),
+	                          leaves(s, disk->covered_len - disk->image_len), d);
 	if (r < 0)
 		return r;
 	r = put_regions(s, d);

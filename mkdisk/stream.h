@@ -43,10 +43,13 @@ int stream_file_write(struct stream_file *f, const void *buf, size_t len, struct
         MUST_CHECK;
 /* The next len bytes are zero (a hole): not read, not written, hashed once. */
 int stream_file_zero(struct stream_file *f, uint64_t len, struct diag *d) MUST_CHECK;
-/* -EINVAL when bytes are missing. Frees f in every case. */
+/* The run counts from now on. -EINVAL when bytes are missing. Frees f in every case. */
 int stream_file_finish(struct stream_file *f, struct diag *d) MUST_CHECK;
-void stream_file_abandon(
-        struct stream_file *f); /* NULL allowed; the disk can then not be finished */
+/*
+ * As if the run never was: its content may come anew, through another stream_file. What was written
+ * is then written again. NULL allowed.
+ */
+void stream_file_abandon(struct stream_file *f);
 
 /*
  * After the last file: remaining metadata, zero regions, superblock, tree. Gives the root hash. The
