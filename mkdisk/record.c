@@ -284,52 +284,12 @@ int record_result_text(const struct record *r, enum record_json mode, char **out
 
 /* ---- the record ---- */
 
-/* Length of the well-formed UTF-8 sequence at p (RFC 3629), 0 if there is none. */
-static size_t utf8_sequence(const unsigned char *p)
-{
-	static const struct {
-		unsigned char mask, lead, len;
-		uint32_t min;
-	} forms[] = { { 0x80, 0x00, 1, 0 },
-		      { 0xe0, 0xc0, 2, 0x80 },
-		      { 0xf0, 0xe0, 3, 0x800 },
-		      { 0xf8, 0xf0, 4, 0x10000 } };
-
-	for (size_t i = 0; i < ARRAY_LEN(forms); i++) {
-		uint32_t code = p[0] & (unsigned char)~forms[i].mask;
-
-		if ((p[0] & forms[i].mask) != forms[i].lead)
-			continue;
-		for (size_t k = 1; k < forms[i].len; k++) {
-			if ((p[k] & 0xc0) != 0x80) /* also the NUL at the end */
-				return 0;
-			code = code << 6 | (p[k] & 0x3f);
-		}
-		if (code < forms[i].min || code > 0x10ffff || (code >= 0xd800 && code <= 0xdfff))
-			return 0;
-		return forms[i].len;
-	}
-	return 0;
-}
-
-static bool is_utf8(const char *s)
-{
-	while (*s) {
-		size_t len = utf8_sequence((const unsigned char *)s);
-
-		if (len == 0)
-			return false;
-		s += len;
-	}
-	return true;
-}
-
 /* Names are bytes, JSON strings are not: what is not UTF-8 goes out as hex under KEY_hex. */
 static void json_name(struct json *j, const char *key, const char *name)
 {
 	char hex_key[32], hex[3];
 
-	if (is_utf8(name)) {
+	if (utf8_is_valid(name, strlen(name))) {
 		json_string(j, key, name);
 		return;
 	}
@@ -496,11 +456,9 @@ int record_text(const struct record *r, char **out, struct diag *d)
 	return finish(&j, out, d);
 }
 
-int record_write(const char *text, const char *path, struct diag *d)
+int record_check_path(const char *path, struct diag *d)
 {
-	scoped(output) struct output *o = NULL;
 	struct output_target target;
-	size_t len = strlen(text);
 	int r;
 
 	if (strcmp(path, "-") == 0)
@@ -511,6 +469,17 @@ int record_write(const char *text, const char *path, struct diag *d)
 	if (target.is_block_device)
 		return diag_set(d, -EINVAL, "%s: is a block device, expected a file for the record",
 		                path);
+	return 0;
+}
+
+int record_write(const char *text, const char *path, struct diag *d)
+{
+	scoped(output) struct output *o = NULL;
+	size_t len = strlen(text);
+	int r = record_check_path(path, d);
+
+	if (r < 0)
+		return r;
 	r = output_open(path, len, len, true, &o, d);
 	if (r < 0)
 		return r;
