@@ -14,6 +14,7 @@
 #include <inttypes.h>
 #include <limits.h>
 #include <sched.h>
+#include <stdarg.h>
 #include <stdio.h>
 
 /* Everything a build makes on its way, in order of making. */
@@ -65,6 +66,19 @@ static bool keeps_xattrs(const struct build *b)
 	return !is_flat(b) && b->opt->keep_owners;
 }
 
+static void warn(const struct build *b, const char *fmt, ...) PRINTF_LIKE(2, 3);
+static void warn(const struct build *b, const char *fmt, ...)
+{
+	char sentence[DIAG_TEXT_LEN];
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(sentence, sizeof(sentence), fmt, args);
+	va_end(args);
+	if (b->hooks->warn)
+		b->hooks->warn(b->hooks->ctx, sentence);
+}
+
 /* ---- the source ---- */
 
 static int make_exclude(struct build *b, struct diag *d)
@@ -111,20 +125,84 @@ static int open_source(struct build *b, void (*on_excluded)(void *, const char *
 	return 0;
 }
 
+/* The real path of a file that may not exist yet; NULL when even its directory does not. */
+static char *real_path_of_new(const char *path)
+{
+	scoped_free char *copy = strdup(path), *dir = NULL, *joined = NULL;
+	char *name = copy ? strrchr(copy, '/') : NULL;
+
+	if (!copy)
+		return NULL;
+	if (name)
+		*name = '\0';
+	dir = realpath(!name ? "." : name == copy ? "/" : copy, NULL);
+	if (!dir || asprintf(&joined, "%s/%s", dir, name ? name + 1 : copy) < 0)
+		return NULL;
+	return take_ptr(joined);
+}
+
 /* A disk among the files that go into it would change what goes in the next time. */
 static int check_disk_is_outside(const struct build *b, struct diag *d)
 {
-	scoped_free char *disk = realpath(b->opt->disk, NULL);
 	scoped_free char *dir = realpath(b->opt->source, NULL);
+	scoped_free char *disk =
+	        b->target.exists ? realpath(b->opt->disk, NULL) : real_path_of_new(b->opt->disk);
 	size_t len = dir ? strlen(dir) : 0;
 
-	if (!disk || !dir || strcmp(source_kind(b->source), "directory") != 0)
+	if (b->opt->root_hash_only || !disk || !dir ||
+	    strcmp(source_kind(b->source), "directory") != 0)
 		return 0;
 	if (strncmp(disk, dir, len) != 0 || disk[len] != '/')
 		return 0;
 	return diag_set(d, -EINVAL,
 	                "%s: lies inside the source directory %s and would contain itself",
 	                b->opt->disk, b->opt->source);
+}
+
+/* By its text alone: does the link's target lie outside the tree? */
+static bool leads_out(const struct tree_node *n)
+{
+	const char *p = n->target;
+	int depth = -1; /* of the directory the link lies in; the root's is 0 */
+
+	for (const struct tree_node *up = n; up->parent; up = up->parent)
+		depth++;
+	if (*p == '/')
+		return true;
+	while (*p && depth >= 0) {
+		size_t len = strcspn(p, "/");
+
+		if (len == 2 && memcmp(p, "..", 2) == 0)
+			depth--;
+		else if (len > 0 && !(len == 1 && *p == '.'))
+			depth++;
+		p += len;
+		p += strspn(p, "/");
+	}
+	return depth < 0;
+}
+
+/* Links are kept as they are; whoever mounts the disk should know where they lead. */
+static void warn_about_links(const struct build *b)
+{
+	const struct tree_node *first = NULL;
+	char name[TREE_QUOTE_LEN], target[TEXT_QUOTE_LEN];
+	unsigned cnt = 0;
+
+	for (uint32_t i = 0; i < b->tree->node_cnt; i++) {
+		const struct tree_node *n = b->tree->node[i];
+
+		if (!n->target || !leads_out(n))
+			continue;
+		first = first ? first : n;
+		cnt++;
+	}
+	if (cnt > 0)
+		warn(b, "%u symbolic link%s of the source lead%s out of the disk: %s to %s%s", cnt,
+		     cnt > 1 ? "s" : "", cnt > 1 ? "" : "s",
+		     tree_quote_path(first, name, sizeof(name)),
+		     text_quote(first->target, strlen(first->target), target, sizeof(target)),
+		     cnt > 1 ? " and others" : "");
 }
 
 /* ---- the plans ---- */
@@ -191,6 +269,22 @@ static int find_sector_len(const struct build *b, uint32_t *out, struct diag *d)
 	return 0;
 }
 
+/*
+ * The default of both verity block sizes. Where the release would go on and make a file system of
+ * 512-byte blocks, which we do not, the disk is made as on a file: larger trees than the hash
+ * partition holds would come of half of it.
+ */
+static uint32_t find_fs_sector_len(const struct build *b, uint32_t sector_len)
+{
+	if (!b->target.is_block_device || sector_len == 4096 || !b->compat.erofs_block_is_fs_sector)
+		return compat_fs_sector_len(&b->compat, b->target.is_block_device, sector_len);
+	warn(b,
+	     "%s: systemd 262 makes blocks of 512 bytes on such a device; this disk is made as on "
+	     "a file, with blocks of 4096",
+	     b->opt->disk);
+	return 4096;
+}
+
 static int find_disk_len(const struct build *b, const struct disk_plan_options *opt, uint64_t *out,
                          struct diag *d)
 {
@@ -221,6 +315,7 @@ static int plan_repart(struct build *b, struct diag *d)
 
 	if (r < 0)
 		return r;
+	opt.fs_sector_len = find_fs_sector_len(b, opt.sector_len);
 	r = find_disk_len(b, &opt, &disk_len, d);
 	if (r < 0)
 		return r;
@@ -496,6 +591,9 @@ int build_disk(const struct build_options *opt, const struct build_hooks *hooks,
 	r = output_probe(opt->disk, &b->target, d);
 	if (r < 0)
 		return r;
+	r = opt->record ? record_check_path(opt->record, d) : 0;
+	if (r < 0)
+		return r;
 	r = open_source(b, NULL, NULL, d);
 	if (r < 0)
 		return r;
@@ -505,6 +603,7 @@ int build_disk(const struct build_options *opt, const struct build_hooks *hooks,
 	r = make_plans(b, d);
 	if (r < 0)
 		return r;
+	warn_about_links(b);
 	r = open_output(b, &out, d);
 	if (r < 0)
 		return r;
