@@ -37,8 +37,9 @@ struct allocate_place {
 struct allocate_outcome {
 	uint64_t need;     /* what the minima take together (up to the first that does not fit) */
 	size_t minima_cnt; /* items that got their minimum because their share was smaller. The
-	                      longer the area, the fewer; while it is the same, no length and no
-	                      padding shrinks when the area grows. */
+	                      longer the area, the fewer; while it is the same and nobody has a
+	                      maximum, no length and no padding shrinks when the area grows.
+	                      (With maxima what rounding leaves over can go to another.) */
 };
 
 /*

@@ -82,7 +82,9 @@ struct disk_plan {
 };
 
 /*
- * The smallest disk (bytes, a multiple of 4096) that holds an image of image_len: --size=auto.
+ * The smallest disk (bytes, a multiple of 4096) that holds an image of image_len: --size=auto. With
+ * definitions that set maximum sizes some blocks less may do too. -ENOSPC: no disk is large enough;
+ * errors of disk_plan_repart() that do not depend on the disk's length.
  */
 int disk_plan_min_len(const struct definitions *defs, const struct disk_identity *id,
                       const struct disk_plan_options *opt, uint64_t image_len, uint64_t *out,

@@ -46,8 +46,8 @@ int disk_space_init(struct disk_space *s, const struct definitions *defs,
  * everything but that holds. */
 enum disk_space_verdict disk_space_lay_out(const struct disk_space *s, uint64_t disk_len,
                                            struct disk_layout *out);
-/* The smallest multiple of DISK_SPACE_STEP that fits. -ENOSPC: no disk does; -EOPNOTSUPP: the
- * search was given up. */
+/* The smallest multiple of DISK_SPACE_STEP that fits; where definitions set maxima, one that is
+ * close to it. -ENOSPC: no disk does; -EOPNOTSUPP: the search was given up. */
 int disk_space_min_len(const struct disk_space *s, uint64_t *out, struct diag *d) MUST_CHECK;
 
 #endif
