@@ -341,7 +341,7 @@ static const struct option_row rows[] = {
 	  "how to show it on stderr. Default: a bar on a terminal, lines elsewhere" },
 	{ "quiet", 'q', NULL, ANY_LAYOUT, set_quiet, "errors only" },
 	{ "help", 'h', NULL, ANY_LAYOUT, set_help, "this text" },
-	{ "version", 0, NULL, ANY_LAYOUT, set_version, "version of this program" },
+	{ "version", 'V', NULL, ANY_LAYOUT, set_version, "version of this program" },
 };
 
 static bool is_optional(const struct option_row *row)

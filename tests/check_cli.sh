@@ -12,21 +12,25 @@ fail() {
 work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
 
+# Options stand in the manual as terms: lines that begin with **-. Several on one line are one option and its other names,
+# of which the help has at least one.
 check_manual() { # check_manual PROGRAM
     manual=docs/$1.1.md
     [ -f "$manual" ] || { fail "$manual is missing"; return; }
     grep -oE '(^|[ ,])--[a-z][a-z-]*' "$work/help" | grep -oE -- '--[a-z-]+' | sort -u >"$work/in_help"
-    sed -n '/^## OPTIONS/,/^## [^O]/p' "$manual" | grep -E '^\* ' | grep -oE -- '`[^`]*`' | grep -oE -- '--[a-z][a-z-]*' |
-        sort -u >"$work/in_manual"
-    for option in $(comm -23 "$work/in_help" "$work/in_manual"); do
-        fail "$1 $option stands in --help, but not among the options of $manual"
+    sed -n '/^## OPTIONS/,/^## [^O]/p' "$manual" | grep -E '^\*\*-' >"$work/terms"
+    for option in $(cat "$work/in_help"); do
+        grep -qE -- "\*\*$option(\*|=|\[)" "$work/terms" ||
+            fail "$1 $option stands in --help, but not among the options of $manual"
     done
-    # what is mentioned in passing must exist as well
-    for option in $(grep -oE -- '--[a-z][a-z-]*' "$manual" | sort -u); do
-        grep -qx -- "$option" "$work/in_help" || [ "$option" = --json ] ||
-            fail "$manual names $option, which --help does not know"
-    done
-    for section in NAME SYNOPSIS DESCRIPTION OPTIONS 'EXIT STATUS' EXAMPLES FILES 'SEE ALSO'; do
+    while IFS= read -r term; do
+        known=
+        for option in $(printf '%s\n' "$term" | grep -oE -- '--?[a-zA-Z][a-z-]*'); do
+            grep -qE -- "(^|[ ,])$option([ =[,]|\$)" "$work/help" && known=yes
+        done
+        [ "$known" ] || fail "$manual has $term, which --help does not know"
+    done <"$work/terms"
+    for section in NAME SYNOPSIS DESCRIPTION OPTIONS 'EXIT STATUS' EXAMPLES 'SEE ALSO'; do
         grep -qx "## $section" "$manual" || fail "$manual has no section $section"
     done
 }
