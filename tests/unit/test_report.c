@@ -332,8 +332,9 @@ static void lines_of_several_threads_stay_whole(void **state)
 
 /* ---- syslog ---- */
 
-/* In place of the C library's, whichever name the compiler calls it by. */
-void __syslog_chk(int priority, int flag, const char *fmt, ...);
+/* In place of the C library's, whichever name the compiler calls it by (also as a macro). */
+#undef syslog
+void __syslog_chk(int priority, int flag, const char *fmt, ...) PRINTF_LIKE(3, 4);
 
 static void PRINTF_LIKE(2, 0) note_syslog(int priority, const char *fmt, va_list args)
 {
