@@ -12,7 +12,7 @@ fail() {
 for doc in README.md NEWS.md SECURITY.md CONTRIBUTING.md docs/*.md; do
     [ -f "$doc" ] || { fail "$doc is missing"; continue; }
     # relative links
-    for target in $(grep -oE '\]\([^)#: ]+' "$doc" | sed 's/^](//'); do
+    for target in $(grep -oE '\]\([^)# ]+' "$doc" | sed 's/^](//' | grep -v '^https*:'); do
         [ -e "$(dirname "$doc")/$target" ] || fail "$doc links to $target, which does not exist"
     done
     # paths of the tree in backquotes
