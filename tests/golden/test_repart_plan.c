@@ -77,7 +77,7 @@ static struct compat compat_of(const json_t *c)
 		      { "258", "systemd-258.0" },
 		      { "257.13", "systemd-255..257" },
 		      { "255.22", "systemd-255..257.7" } };
-	struct compat compat;
+	struct compat compat = { 0 };
 
 	for (size_t i = 0; i < ARRAY_LEN(names); i++)
 		if (strcmp(names[i].systemd, text_of(c, "systemd")) == 0) {
