@@ -21,39 +21,42 @@ INLINE vec pin(vec x)
 	return x;
 }
 
-#define HASH_ROUND(a, b, c, d, e, f, g, h, k, w)                                                   \
+/* What FIPS calls a (i = 0) to h (i = 7) in round t: the names move on, not the words. */
+#define HASH_AT(i, t) s[((i) - (t)) & 7]
+
+/* On s and w of compress(). t is a constant below 16; word is HASH_LOADED or HASH_SCHEDULED. */
+#define HASH_ROUND(t, k, word)                                                                     \
 	do {                                                                                       \
-		vec late = big_sigma1(e);                                                          \
-		vec sum = pin(add(pin(add(add(w, words_of(k)), h)), choose(e, f, g)));             \
+		vec late = big_sigma1(HASH_AT(4, t));                                              \
+		vec sum = pin(add(add(word(t), words_of((k)[t])), HASH_AT(7, t)));                 \
                                                                                                    \
-		d = add(pin(add(d, sum)), late);                                                   \
-		h = add(pin(add(add(sum, late), majority(a, b, c))), big_sigma0(a));               \
+		sum = pin(add(sum, choose(HASH_AT(4, t), HASH_AT(5, t), HASH_AT(6, t))));          \
+		HASH_AT(3, t) = add(pin(add(HASH_AT(3, t), sum)), late);                           \
+		sum = add(add(sum, late), majority(HASH_AT(0, t), HASH_AT(1, t), HASH_AT(2, t)));  \
+		HASH_AT(7, t) = add(pin(sum), big_sigma0(HASH_AT(0, t)));                          \
 	} while (0)
 
-#define HASH_EIGHT_ROUNDS(s, k, i, w)                                                              \
+#define HASH_FOUR_ROUNDS(t, k, word)                                                               \
 	do {                                                                                       \
-		HASH_ROUND(s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7], (k)[i], w((i)));        \
-		HASH_ROUND(s[7], s[0], s[1], s[2], s[3], s[4], s[5], s[6], (k)[(i) + 1],           \
-		           w((i) + 1));                                                            \
-		HASH_ROUND(s[6], s[7], s[0], s[1], s[2], s[3], s[4], s[5], (k)[(i) + 2],           \
-		           w((i) + 2));                                                            \
-		HASH_ROUND(s[5], s[6], s[7], s[0], s[1], s[2], s[3], s[4], (k)[(i) + 3],           \
-		           w((i) + 3));                                                            \
-		HASH_ROUND(s[4], s[5], s[6], s[7], s[0], s[1], s[2], s[3], (k)[(i) + 4],           \
-		           w((i) + 4));                                                            \
-		HASH_ROUND(s[3], s[4], s[5], s[6], s[7], s[0], s[1], s[2], (k)[(i) + 5],           \
-		           w((i) + 5));                                                            \
-		HASH_ROUND(s[2], s[3], s[4], s[5], s[6], s[7], s[0], s[1], (k)[(i) + 6],           \
-		           w((i) + 6));                                                            \
-		HASH_ROUND(s[1], s[2], s[3], s[4], s[5], s[6], s[7], s[0], (k)[(i) + 7],           \
-		           w((i) + 7));                                                            \
+		HASH_ROUND((t), k, word);                                                          \
+		HASH_ROUND((t) + 1, k, word);                                                      \
+		HASH_ROUND((t) + 2, k, word);                                                      \
+		HASH_ROUND((t) + 3, k, word);                                                      \
 	} while (0)
 
-/* Word i as it was loaded, and the one 16 rounds later in its place. */
-#define HASH_LOADED(i) w[i]
-#define HASH_SCHEDULED(i)                                                                          \
-	(w[i] = add(add(w[i], w[((i) + 9) & 15]),                                                  \
-	            add(small_sigma0(w[((i) + 1) & 15]), small_sigma1(w[((i) + 14) & 15]))))
+#define HASH_SIXTEEN_ROUNDS(k, word)                                                               \
+	do {                                                                                       \
+		HASH_FOUR_ROUNDS(0, k, word);                                                      \
+		HASH_FOUR_ROUNDS(4, k, word);                                                      \
+		HASH_FOUR_ROUNDS(8, k, word);                                                      \
+		HASH_FOUR_ROUNDS(12, k, word);                                                     \
+	} while (0)
+
+/* Word t as it was loaded, and the one 16 rounds later in its place. */
+#define HASH_LOADED(t) w[t]
+#define HASH_SCHEDULED(t)                                                                          \
+	(w[t] = add(add(w[t], w[((t) + 9) & 15]),                                                  \
+	            add(small_sigma0(w[((t) + 1) & 15]), small_sigma1(w[((t) + 14) & 15]))))
 
 TARGET static void compress(uint32_t *state, const uint8_t *const *in, size_t chunk_cnt)
 {
@@ -64,12 +67,9 @@ TARGET static void compress(uint32_t *state, const uint8_t *const *in, size_t ch
 		s[i] = load_state(state + LANES * i);
 	for (size_t n = 0; n < chunk_cnt; n++) {
 		load_chunks(w, in, n * HASH_CHUNK_LEN);
-		HASH_EIGHT_ROUNDS(s, hash_sha256_k, 0, HASH_LOADED);
-		HASH_EIGHT_ROUNDS(s, hash_sha256_k, 8, HASH_LOADED);
-		for (size_t t = 16; t < 64; t += 16) {
-			HASH_EIGHT_ROUNDS(s, hash_sha256_k + t, 0, HASH_SCHEDULED);
-			HASH_EIGHT_ROUNDS(s, hash_sha256_k + t, 8, HASH_SCHEDULED);
-		}
+		HASH_SIXTEEN_ROUNDS(hash_sha256_k, HASH_LOADED);
+		for (const uint32_t *k = hash_sha256_k + 16; k < hash_sha256_k + 64; k += 16)
+			HASH_SIXTEEN_ROUNDS(k, HASH_SCHEDULED);
 		HASH_UNROLL
 		for (size_t i = 0; i < 8; i++) {
 			s[i] = add(s[i], load_state(state + LANES * i));
