@@ -201,13 +201,13 @@ int disk_space_init(struct disk_space *s, const struct definitions *defs,
 /* What sgdisk or libfdisk writes into the header, and the free area between. */
 static void set_usable(const struct disk_space *s, uint64_t disk_len, struct disk_layout *out)
 {
-	uint64_t sector_len = s->opt->sector_len, entries = 16384 / sector_len;
+	uint32_t sector_len = s->opt->sector_len;
 	/* libfdisk aligns to 1 MiB where the disk is larger than four times that */
 	uint64_t aligned = MIB / sector_len;
 
 	out->lba_cnt = disk_len / sector_len;
-	out->first_usable_lba = entries + 2;
-	out->last_usable_lba = out->lba_cnt - entries - 2;
+	out->first_usable_lba = gpt_head_len(sector_len) / sector_len;
+	out->last_usable_lba = out->lba_cnt - gpt_tail_len(sector_len) / sector_len - 1;
 	if (s->opt->table_by_repart && out->lba_cnt > 4 * aligned)
 		out->first_usable_lba = aligned;
 }
@@ -215,13 +215,12 @@ static void set_usable(const struct disk_space *s, uint64_t disk_len, struct dis
 enum disk_space_verdict disk_space_lay_out(const struct disk_space *s, uint64_t disk_len,
                                            struct disk_layout *out)
 {
-	uint64_t sector_len = s->opt->sector_len;
+	uint32_t sector_len = s->opt->sector_len;
 	struct allocate_outcome outcome;
 	const struct allocate_place *data = &out->place[s->defs->data];
 
 	assert(disk_len <= DISK_SPACE_MAX_LEN);
-	if (disk_len <
-	    gpt_head_len((uint32_t)sector_len) + gpt_tail_len((uint32_t)sector_len) + GRAIN)
+	if (disk_len < gpt_head_len(sector_len) + gpt_tail_len(sector_len) + GRAIN)
 		return DISK_SPACE_NO_PARTITIONS;
 	set_usable(s, disk_len, out);
 	struct allocate_area area = {
