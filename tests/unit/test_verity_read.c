@@ -181,6 +181,23 @@ static void tree_without_superblock_reads_back(void **state)
 	bench_end(&b);
 }
 
+static void a_single_block_needs_no_more_than_a_superblock(void **state)
+{
+	const struct verity_params p = verity_disk_params(HASH_SHA256, 1, 4096, 65536, 32, 1);
+	struct blk *area = NULL;
+	struct bench b;
+
+	(void)state;
+	bench_make(&b, &p, 0);
+	assert_int_equal(blk_sub(b.hash, 0, VERITY_SUPERBLOCK_LEN, "short", &area, NULL), 0);
+	assert_int_equal(
+	        verity_open(b.data, area, NULL, b.disk.root, b.disk.root_len, NULL, &b.v, &b.d), 0);
+	assert_int_equal(read_checked(&b, 0, 4096), 0);
+	bench_close(&b);
+	blk_close(area);
+	bench_end(&b);
+}
+
 static void any_range_reads_true(void **state)
 {
 	static const size_t len[] = { 0,    1,    7,    511,  512,  513,  1023,  1024,   1025,
@@ -851,6 +868,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_golden_disk_reads_back),
 		cmocka_unit_test(tree_without_superblock_reads_back),
+		cmocka_unit_test(a_single_block_needs_no_more_than_a_superblock),
 		cmocka_unit_test(any_range_reads_true),
 		cmocka_unit_test(a_range_outside_is_refused),
 		cmocka_unit_test(a_flipped_data_bit_never_reaches_a_reader),
