@@ -76,6 +76,22 @@ conf_asan_ubsan() { # address and undefined behaviour sanitizers: unit and hosti
         count_result "asan_ubsan build" 1
 }
 
+conf_fuzz() { # every fuzz target searches for a minute, from its corpus
+    local target name
+    CC=clang build build-fuzz -Dfuzz=true -Db_sanitize=address,undefined -Db_lundef=false || {
+        count_result "fuzz build" 1
+        return
+    }
+    for target in build-fuzz/tests/fuzz/fuzz_*; do
+        [ -f "$target" ] || continue
+        name=${target##*/fuzz_}
+        mkdir -p "build-fuzz/found/$name"
+        check "fuzz: $name" env UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 "$target" -max_len=24576 \
+            -max_total_time=60 -timeout=20 -verbosity=0 -artifact_prefix="build-fuzz/found/$name-" \
+            "build-fuzz/found/$name" "tests/fuzz/corpus/$name"
+    done
+}
+
 conf_tsan() { # thread sanitizer: unit tests
     CC=clang build build-tsan -Db_sanitize=thread -Db_lundef=false &&
         TSAN_OPTIONS=halt_on_error=1 meson_test tsan build-tsan --suite unit -t 6 ||

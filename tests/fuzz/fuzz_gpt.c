@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * GUID partition tables: the input is a disk. Byte 0 (boot code, which GPT does not use) chooses
+ * what is mended first: the CRCs of tables for 512 or for 4096-byte sectors, or nothing.
+ */
+#include "fuzz.h"
+#include "gpt.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+enum { LEAVE = 0x01, SECTORS_4096 = 0x02 };
+
+static uint32_t crc32_of(const uint8_t *p, size_t len)
+{
+	uint32_t crc = ~UINT32_C(0);
+
+	for (size_t i = 0; i < len; i++) {
+		crc ^= p[i];
+		for (unsigned bit = 0; bit < 8; bit++)
+			crc = crc >> 1 ^ (crc & 1 ? UINT32_C(0xEDB88320) : 0);
+	}
+	return ~crc;
+}
+
+static uint32_t get32(const uint8_t *p)
+{
+	return p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
+}
+
+static void put32(uint8_t *p, uint32_t v)
+{
+	for (unsigned i = 0; i < 4; i++)
+		p[i] = (uint8_t)(v >> (8 * i));
+}
+
+/* Makes both CRCs of the header at off right (UEFI 2.10, 5.3.2). */
+static void mend_header(uint8_t *disk, size_t len, size_t off, size_t sector_len)
+{
+	uint8_t *h = disk + off;
+	uint64_t entries_off, entries_len;
+
+	if (!range_is_inside(off, sector_len, len))
+		return;
+	entries_len = (uint64_t)get32(h + 80) * get32(h + 84);
+	if (mul_u64(get32(h + 72), sector_len, &entries_off) &&
+	    range_is_inside(entries_off, entries_len, len))
+		put32(h + 88, crc32_of(disk + entries_off, entries_len));
+	if (get32(h + 12) < 92 || get32(h + 12) > sector_len)
+		return;
+	put32(h + 16, 0);
+	put32(h + 16, crc32_of(h, get32(h + 12)));
+}
+
+/* What readers are promised about a table that was accepted. */
+static void check_table(const struct gpt *t, size_t disk_len)
+{
+	FUZZ_MUST(t->sector_len == 512 || t->sector_len == 4096);
+	FUZZ_MUST(t->lba_cnt <= disk_len / t->sector_len);
+	FUZZ_MUST(t->part_cnt <= GPT_MAX_PARTS);
+	for (uint32_t i = 0; i < t->part_cnt; i++) {
+		const struct gpt_part *p = &t->part[i];
+
+		FUZZ_MUST(p->first_lba <= p->last_lba && p->last_lba < t->lba_cnt);
+		FUZZ_MUST(p->first_lba >= t->first_usable_lba);
+		FUZZ_MUST(p->last_lba <= t->last_usable_lba);
+		FUZZ_MUST(memchr(p->name, '\0', sizeof(p->name)));
+		FUZZ_MUST(i == 0 || p->number > t->part[i - 1].number);
+		for (uint32_t k = 0; k < i; k++)
+			FUZZ_MUST(p->last_lba < t->part[k].first_lba ||
+			          p->first_lba > t->part[k].last_lba);
+	}
+}
+
+/* What our writer makes of it, our reader reads as the same. */
+static void write_and_read(const struct gpt *t)
+{
+	uint64_t len = t->lba_cnt * t->sector_len;
+	uint64_t head_len = gpt_head_len(t->sector_len), tail_len = gpt_tail_len(t->sector_len);
+	struct diag d = DIAG_INIT;
+	struct blk *b = NULL;
+	static struct gpt back;
+	uint8_t *disk;
+
+	if (len < head_len + tail_len)
+		return;
+	disk = calloc(1, len);
+	FUZZ_MUST(disk);
+	if (gpt_encode(t, disk, disk + len - tail_len, &d) == 0) {
+		FUZZ_MUST(blk_of_memory(disk, len, "disk", &b) == 0);
+		FUZZ_MUST(gpt_read(b, &back, &d) == 0);
+		FUZZ_MUST(back.part_cnt == t->part_cnt && !back.from_backup);
+		for (uint32_t i = 0; i < t->part_cnt; i++) {
+			FUZZ_MUST(back.part[i].first_lba == t->part[i].first_lba);
+			FUZZ_MUST(back.part[i].last_lba == t->part[i].last_lba);
+			FUZZ_MUST(uuid_equal(&back.part[i].id, &t->part[i].id));
+			FUZZ_MUST(strcmp(back.part[i].name, t->part[i].name) == 0);
+		}
+		blk_close(b);
+	}
+	free(disk);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
+{
+	uint8_t *disk = malloc(len ? len : 1);
+	struct diag d = DIAG_INIT;
+	struct blk *b = NULL;
+	static struct gpt t;
+	int r;
+
+	FUZZ_MUST(disk);
+	memcpy(disk, data, len);
+	if (len > 0 && !(disk[0] & LEAVE)) {
+		size_t sector_len = disk[0] & SECTORS_4096 ? 4096 : 512;
+
+		mend_header(disk, len, sector_len, sector_len);
+		if (len / sector_len > 2)
+			mend_header(disk, len, (len / sector_len - 1) * sector_len, sector_len);
+	}
+	FUZZ_MUST(blk_of_memory(disk, len, "disk", &b) == 0);
+	r = gpt_read(b, &t, &d);
+	FUZZ_MUST(r == 0 || r == -ENOENT || r == -EBADMSG || r == -EUCLEAN);
+	FUZZ_MUST(!r || (d.err == r && d.text[0]));
+	if (r == 0) {
+		check_table(&t, len);
+		write_and_read(&t);
+	}
+	blk_close(b);
+	free(disk);
+	return 0;
+}
