@@ -91,9 +91,11 @@ int erofs_inode_get(const struct erofs *fs, uint64_t nid, struct erofs_inode *ou
  * '/' or NUL.
  *
  * -ENOENT means absent, and proven: either one intact block spans the name and lacks it, or two
- * neighbouring intact blocks have it between them. The cost is one block read per halving, 10 for
+ * neighbouring intact blocks have it between them. The cost is one block read per halving, 9 for
  * 100 000 entries. Every block met is checked as a whole and against the bounds found so far:
- * -EUCLEAN for one that is malformed or out of order. Only erofs_list() sees the blocks never met.
+ * -EUCLEAN for one that is malformed or out of order. The proof rests on the order that the format
+ * demands; blocks that the search does not meet could break it, and only erofs_list() sees them
+ * (it refuses such a directory, so no listing that ends well shows a name that a look-up denies).
  */
 int erofs_lookup(const struct erofs *fs, const struct erofs_inode *dir, const char *name,
                  size_t name_len, uint64_t *nid, struct diag *d) MUST_CHECK;

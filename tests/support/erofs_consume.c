@@ -130,27 +130,18 @@ static int consume_xattrs(struct consumer *c, const struct erofs_inode *ino)
 struct lister {
 	struct consumer *c;
 	const struct erofs_inode *dir;
+	struct diag *d;
+	bool is_intact; /* a whole listing has found nothing wrong */
 	unsigned cnt;
 	uint64_t cookie;
 	char last[EROFS_MAX_NAME_LEN + 1];
 	size_t last_len;
 };
 
-/* 0: no such entry; 1: there is one. */
-static int is_there(struct lister *l, const char *name, size_t len)
-{
-	uint64_t nid;
-	int r = erofs_lookup(l->c->fs, l->dir, name, len, &nid, l->c->d);
-
-	return r == -ENOENT ? 0 : r == 0 ? 1 : r;
-}
-
-static int on_entry(void *ctx, const struct erofs_dirent *e)
+static int check_entry(void *ctx, const struct erofs_dirent *e)
 {
 	struct lister *l = ctx;
 	char name[EROFS_MAX_NAME_LEN + 1];
-	uint64_t nid = 0;
-	int r;
 
 	MUST(e->name_len >= 1 && e->name_len <= EROFS_MAX_NAME_LEN);
 	MUST(!memchr(e->name, '/', e->name_len) && !memchr(e->name, '\0', e->name_len));
@@ -162,31 +153,64 @@ static int on_entry(void *ctx, const struct erofs_dirent *e)
 	memcpy(l->last, name, e->name_len + 1);
 	l->last_len = e->name_len;
 	l->cookie = e->next;
-	if (++l->cnt > MAX_LOOKUPS)
-		return 1;
-	r = erofs_lookup(l->c->fs, l->dir, name, e->name_len, &nid, l->c->d);
-	MUST(r != -ENOENT && (r || nid == e->nid));
-	return r;
+	return 0;
 }
 
-/* A look-up may pass by a broken block, a listing may not: hence in this order. */
+static int look_up_entry(void *ctx, const struct erofs_dirent *e)
+{
+	struct lister *l = ctx;
+	uint64_t nid = 0;
+	int r;
+
+	if (++l->cnt > MAX_LOOKUPS)
+		return 1;
+	r = erofs_lookup(l->c->fs, l->dir, e->name, e->name_len, &nid, l->d);
+	MUST(!l->is_intact || (r != -ENOENT && r != -EUCLEAN));
+	MUST(r || nid == e->nid);
+	return r == -ENOENT ? 0 : r;
+}
+
+/* 0: no such entry; 1: there is one. */
+static int is_there(struct lister *l, const char *name, size_t len)
+{
+	uint64_t nid;
+	int r = erofs_lookup(l->c->fs, l->dir, name, len, &nid, l->d);
+
+	return r == -ENOENT ? 0 : r == 0 ? 1 : r;
+}
+
+static int look_up_absent(struct lister *l)
+{
+	int r = is_there(l, "\x01", 1);
+
+	if (r >= 0)
+		r = is_there(l, "\xFF\xFF", 2);
+	if (r < 0 || l->last_len == EROFS_MAX_NAME_LEN)
+		return r < 0 ? r : 0;
+	l->last[l->last_len] = '\x01';
+	r = is_there(l, l->last, l->last_len + 1);
+	MUST(!l->is_intact || r <= 0);
+	return r < 0 ? r : 0;
+}
+
+/*
+ * A look-up sees only a few blocks and may miss a name of a directory that is out of order, or find
+ * it: so what it must give depends on a whole listing before.
+ */
 static int consume_directory(struct consumer *c, const struct erofs_inode *dir)
 {
-	struct lister l = { .c = c, .dir = dir };
-	int r = erofs_list(c->fs, dir, 0, on_entry, &l, c->d);
+	struct diag ignored = DIAG_INIT;
+	struct lister l = { .c = c, .dir = dir, .d = c->d };
+	int r = erofs_list(c->fs, dir, 0, check_entry, &l, c->d), r2;
 
-	if (r || l.cnt > MAX_LOOKUPS)
-		return r;
-	r = is_there(&l, "\x01", 1);
-	if (r >= 0)
-		r = is_there(&l, "\xFF\xFF", 2);
-	if (r >= 0 && l.last_len < EROFS_MAX_NAME_LEN) {
-		l.last[l.last_len] = '\x01';
-		r = is_there(&l, l.last, l.last_len + 1);
-		MUST(r <= 0);
-	}
-	MUST(r != -EUCLEAN);
-	return r < 0 ? r : 0;
+	if (r)
+		l.d = &ignored;
+	else
+		l.is_intact = true;
+	r2 = erofs_list(c->fs, dir, 0, look_up_entry, &l, l.d);
+	if (!r2)
+		r2 = look_up_absent(&l);
+	return r ? r : r2;
 }
 
 static int visit(void *ctx, const struct erofs_walk_entry *e, struct diag *d)
