@@ -14,8 +14,9 @@
 #include "disk_plan.h"
 #include "hash.h"
 
-#define EDGE_LEN 20480 /* the golden table digests are over the first and last bytes of the disk   \
-	                */
+#define EDGE_LEN                                                                                   \
+	20480 /* the golden table digests are over the first and last bytes of the disk            \
+	       */
 
 static const char *text_of(const json_t *object, const char *key)
 {
