@@ -25,8 +25,7 @@
 /* Zeroed at the end of such a target beforehand: the backup GPT of its last owner. */
 #define TAIL_LEN (24 * KIB)
 #define ZERO_LEN (64 * KIB)
-/* Disks beyond this are dropped from the page cache as they are written, in steps of the second. */
-#define DROP_CACHE_MIN  GIB
+/* What is written of a large disk is dropped from the page cache in steps of this. */
 #define DROP_CACHE_STEP (64 * MIB)
 
 enum output_kind {
@@ -45,6 +44,7 @@ struct output {
 	bool exists;     /* REPLACE: there is a file to replace */
 	uint64_t len;
 	uint8_t *head;       /* in place: the first bytes, until commit */
+	bool is_large;       /* for this machine: would fill much of the page cache */
 	atomic_ullong dirty; /* bytes written since the page cache was last relieved */
 	atomic_ullong written;
 };
@@ -328,6 +328,15 @@ static int open_file(struct output *o, const char *real_path, uint64_t need_len,
 	return 0;
 }
 
+/* More than a quarter of the memory; what is less is better kept, since it will be read soon. */
+static bool is_large(uint64_t disk_len)
+{
+	long page_cnt = sysconf(_SC_PHYS_PAGES), page_len = sysconf(_SC_PAGESIZE);
+
+	return page_cnt > 0 && page_len > 0 &&
+	       disk_len / 4096 > (uint64_t)page_cnt / 4 * ((uint64_t)page_len / 4096);
+}
+
 static int output_alloc(const char *path, uint64_t disk_len, struct output **out, struct diag *d)
 {
 	scoped(output) struct output *o = calloc(1, sizeof(*o));
@@ -336,6 +345,7 @@ static int output_alloc(const char *path, uint64_t disk_len, struct output **out
 		return diag_set(d, -ENOMEM, "out of memory");
 	o->fd = o->dir_fd = -1;
 	o->len = disk_len;
+	o->is_large = is_large(disk_len);
 	o->head = calloc(1, HEAD_LEN);
 	o->path = strdup(path ? path : "nowhere");
 	if (!o->path || !o->head)
@@ -440,7 +450,7 @@ static void relieve_page_cache(struct output *o, size_t len)
 {
 	unsigned long long before = atomic_fetch_add(&o->dirty, len);
 
-	if (o->len >= DROP_CACHE_MIN && (before + len) / DROP_CACHE_STEP > before / DROP_CACHE_STEP)
+	if (o->is_large && (before + len) / DROP_CACHE_STEP > before / DROP_CACHE_STEP)
 		(void)posix_fadvise(o->fd, 0, 0, POSIX_FADV_DONTNEED);
 }
 
