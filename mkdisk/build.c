@@ -270,19 +270,13 @@ static int find_sector_len(const struct build *b, uint32_t *out, struct diag *d)
 }
 
 /*
- * The default of both verity block sizes. Where the release would go on and make a file system of
- * 512-byte blocks, which we do not, the disk is made as on a file: larger trees than the hash
- * partition holds would come of half of it.
+ * Would the release make a file system of 512-byte blocks, which we do not? The disk is then made
+ * as on a file: half of what the release does would give trees that no hash partition holds.
  */
-static uint32_t find_fs_sector_len(const struct build *b, uint32_t sector_len)
+static bool has_too_small_sectors(const struct build *b)
 {
-	if (!b->target.is_block_device || sector_len == 4096 || !b->compat.erofs_block_is_fs_sector)
-		return compat_fs_sector_len(&b->compat, b->target.is_block_device, sector_len);
-	warn(b,
-	     "%s: systemd 262 makes blocks of 512 bytes on such a device; this disk is made as on "
-	     "a file, with blocks of 4096",
-	     b->opt->disk);
-	return 4096;
+	return !is_flat(b) && b->target.is_block_device && b->target.sector_len < 4096 &&
+	       b->compat.erofs_block_is_fs_sector;
 }
 
 static int find_disk_len(const struct build *b, const struct disk_plan_options *opt, uint64_t *out,
@@ -315,7 +309,8 @@ static int plan_repart(struct build *b, struct diag *d)
 
 	if (r < 0)
 		return r;
-	opt.fs_sector_len = find_fs_sector_len(b, opt.sector_len);
+	opt.fs_sector_len = compat_fs_sector_len(
+	        &b->compat, b->target.is_block_device && !has_too_small_sectors(b), opt.sector_len);
 	r = find_disk_len(b, &opt, &disk_len, d);
 	if (r < 0)
 		return r;
@@ -348,6 +343,16 @@ static int make_plans(struct build *b, struct diag *d)
 	if (r < 0)
 		return r;
 	return plan_disk(b, d);
+}
+
+static void warn_about_sectors(const struct build *b)
+{
+	if (has_too_small_sectors(b))
+		warn(b,
+		     "%s: systemd 262 makes blocks of 512 bytes on such a device; this disk is "
+		     "made as "
+		     "on a file, with blocks of 4096",
+		     b->opt->disk);
 }
 
 /* ---- the bytes ---- */
@@ -603,10 +608,11 @@ int build_disk(const struct build_options *opt, const struct build_hooks *hooks,
 	r = make_plans(b, d);
 	if (r < 0)
 		return r;
-	warn_about_links(b);
 	r = open_output(b, &out, d);
 	if (r < 0)
 		return r;
+	warn_about_links(b);
+	warn_about_sectors(b);
 	r = write_disk(b, out, d);
 	if (r < 0)
 		return r;

@@ -329,12 +329,12 @@ static int open_file(struct output *o, const char *real_path, uint64_t need_len,
 }
 
 /* More than a quarter of the memory; what is less is better kept, since it will be read soon. */
-static bool is_large(uint64_t disk_len)
+static bool is_large(uint64_t need_len)
 {
 	long page_cnt = sysconf(_SC_PHYS_PAGES), page_len = sysconf(_SC_PAGESIZE);
 
 	return page_cnt > 0 && page_len > 0 &&
-	       disk_len / 4096 > (uint64_t)page_cnt / 4 * ((uint64_t)page_len / 4096);
+	       need_len / 4096 > (uint64_t)page_cnt / 4 * ((uint64_t)page_len / 4096);
 }
 
 static int output_alloc(const char *path, uint64_t disk_len, struct output **out, struct diag *d)
@@ -345,7 +345,6 @@ static int output_alloc(const char *path, uint64_t disk_len, struct output **out
 		return diag_set(d, -ENOMEM, "out of memory");
 	o->fd = o->dir_fd = -1;
 	o->len = disk_len;
-	o->is_large = is_large(disk_len);
 	o->head = calloc(1, HEAD_LEN);
 	o->path = strdup(path ? path : "nowhere");
 	if (!o->path || !o->head)
@@ -368,6 +367,7 @@ int output_open(const char *path, uint64_t disk_len, uint64_t need_len, bool for
 		*out = take_ptr(o);
 		return 0;
 	}
+	o->is_large = is_large(need_len);
 	if (disk_len > INT64_MAX)
 		return diag_set(d, -EFBIG, "%s: no file has %" PRIu64 " bytes", path, disk_len);
 	r = output_probe(path, &t, d);

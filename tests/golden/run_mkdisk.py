@@ -30,6 +30,8 @@ import gen_tree_erofs  # noqa: E402
 HASH_ALL = 2 << 30  # a disk up to this is hashed whole
 HUGE = 2 << 30      # a flat image beyond this is not written, its root hash is enough
 ZEROS = bytes(1 << 20)
+# trees with other owners than root can only be made by root; of those another user makes, the golden owner is root
+OWNER = "--owner=keep" if os.geteuid() == 0 else "--owner=root"
 COMPAT = {          # toolchain of repart.json: --compat
     "A": "systemd-258+",
     "D": "systemd-255..257",
@@ -123,7 +125,7 @@ class Trees:
                     make(path)
                     entry["dir"] = path
                 except PermissionError as e:
-                    entry["why"] = "making the tree needs root (%s)" % e
+                    entry["why"] = "making the tree needs root (%s)" % (e.strerror or e)
                 if entry["why"] is None and os.geteuid() != 0 and not readable(path):
                     entry["why"] = "reading the tree needs root"
         if entry["why"]:
@@ -185,7 +187,7 @@ class Runner:
             raise Skip("systemd 262 makes an EROFS of 512-byte blocks here")
         source = self.repart_tree(case)
         disk = os.path.join(self.work, "repart-" + case["id"])
-        args = [self.mkdisk, "--owner=keep", "--xattrs=keep", "--progress=off",
+        args = [self.mkdisk, OWNER, "--xattrs=keep", "--progress=off",
                 "--compat=" + COMPAT[case["toolchain"]],
                 "--source-date-epoch=%d" % (case.get("source_date_epoch") or 0)]
         args += case.get("options") or []
@@ -246,7 +248,7 @@ class Runner:
         disk = os.path.join(self.work, "erofs-%s-%s-%s" % (case["id"], invocation, release))
         args = [self.mkdisk, "--layout=flat", "--progress=off", disk, source,
                 "--compat=" + ("erofs-1.9.0" if release == "1.9" else "erofs-1.8.10+")]
-        args += ["--owner=keep", "--xattrs=keep", "--uuid=" + uuid] if invocation == "B" else []
+        args += [OWNER, "--xattrs=keep", "--uuid=" + uuid] if invocation == "B" else []
         args += ["--root-hash-only"] if huge else []
         code, out, err = run(args)
         if code != 0:
@@ -323,17 +325,22 @@ def main():
                 function()
                 return "ok", name, ""
             except Skip as e:
-                return "skipped", name, ": %s" % e
+                return "skipped", name, str(e)
             except Differs as e:
-                return "differs", name, ": %s" % e
+                return "differs", name, str(e)
             finally:
                 runner.trees.done(tree)
 
+        reasons = {}
         with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
             for result, name, why in pool.map(one, todo):
                 counts[result] += 1
-                if result != "ok":
-                    print("%s %s%s" % (result, name, why), flush=True)
+                if result == "differs":
+                    print("differs %s: %s" % (name, why), flush=True)
+                elif result == "skipped":
+                    reasons.setdefault(why, []).append(name)
+    for why, names in reasons.items():
+        print("skipped %d: %s: %s%s" % (len(names), why, ", ".join(names[:4]), ", ..." if len(names) > 4 else ""))
     print("%(ok)d equal, %(skipped)d skipped, %(differs)d different" % counts)
     return 1 if counts["differs"] else 0 if counts["ok"] else 77
 
