@@ -16,6 +16,7 @@
 #include <sys/xattr.h>
 
 #include "text.h"
+#include "walk.h"
 
 #define OPEN_DIR (O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
 
@@ -43,9 +44,7 @@ struct walk {
 	int fd; /* the directory at the top of the stack */
 	struct level *level;
 	size_t level_cnt, level_cap;
-	char *path;     /* from the source's root to the entry being looked at */
-	size_t dir_len; /* of it, up to and with the '/' behind the current directory */
-	size_t path_cap;
+	struct walk_path path;
 	/* first names of inodes with several: open addressing, at most half full */
 	struct tree_node **first;
 	size_t first_cnt, first_cap;
@@ -56,7 +55,7 @@ static void walk_release(struct walk *w)
 	if (w->fd >= 0)
 		close(w->fd);
 	free(w->level);
-	free(w->path);
+	walk_path_release(&w->path);
 	free(w->first);
 }
 
@@ -73,35 +72,19 @@ static int out_of_memory(struct diag *d)
 /* A system call failed on the entry being looked at. */
 static int fail(const struct walk *w, int err, const char *what)
 {
-	const char *path = w->path[0] ? w->path : ".";
+	const char *path = w->path.text && *w->path.text ? w->path.text : ".";
 	char quoted[TREE_QUOTE_LEN];
 
 	return diag_set_errno(w->d, err, "source file %s %s",
 	                      text_quote(path, strlen(path), quoted, sizeof(quoted)), what);
 }
 
-static int path_reserve(struct walk *w, size_t len)
+/* The entry being looked at is name. */
+static int set_entry(struct walk *w, const char *name)
 {
-	if (len < w->path_cap)
-		return 0;
-	size_t cap = len * 2 + 256; /* TREE_MAX_DEPTH names: far from overflow */
-	char *path = realloc(w->path, cap);
-	if (!path)
-		return out_of_memory(w->d);
-	w->path = path;
-	w->path_cap = cap;
-	return 0;
-}
+	int r = walk_path_set(&w->path, name, strlen(name));
 
-/* path becomes the current directory's entry name; "" for the directory itself. */
-static int path_set_entry(struct walk *w, const char *name)
-{
-	size_t len = strlen(name);
-	int r = path_reserve(w, w->dir_len + len + 1);
-
-	if (r == 0)
-		memcpy(w->path + w->dir_len, name, len + 1);
-	return r;
+	return r < 0 ? out_of_memory(w->d) : 0;
 }
 
 static struct stamp stamp_of(const struct stat *st)
@@ -270,18 +253,6 @@ static int add_entry(struct walk *w, const char *name, const struct stat *st)
 	return r;
 }
 
-static bool is_left_out(const struct walk *w, bool is_dir)
-{
-	const char *pattern = NULL;
-
-	if (!w->opt->exclude ||
-	    exclude_match(w->opt->exclude, w->path, is_dir, &pattern) != EXCLUDE_DROP)
-		return false;
-	if (w->opt->on_excluded)
-		w->opt->on_excluded(w->opt->ctx, w->path, pattern);
-	return true;
-}
-
 static int visit_entry(struct walk *w, const char *name)
 {
 	struct stat st;
@@ -290,12 +261,14 @@ static int visit_entry(struct walk *w, const char *name)
 		return 0;
 	if (w->level_cnt == 1 && strcmp(name, ".git") == 0)
 		return 0;
-	int r = path_set_entry(w, name);
+	int r = set_entry(w, name);
 	if (r < 0)
 		return r;
 	if (fstatat(w->fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return fail(w, -errno, "cannot be examined");
-	return is_left_out(w, S_ISDIR(st.st_mode)) ? 0 : add_entry(w, name, &st);
+	if (walk_verdict(&w->path, w->opt, S_ISDIR(st.st_mode)) == EXCLUDE_DROP)
+		return 0;
+	return add_entry(w, name, &st);
 }
 
 static void close_listing(DIR *listing)
@@ -321,7 +294,7 @@ static int read_entries(struct walk *w)
 		int r = entry ? visit_entry(w, entry->d_name) : -errno;
 
 		if (!entry && r < 0) {
-			w->path[w->dir_len] = '\0';
+			w->path.text[w->path.dir_len] = '\0';
 			return fail(w, r, "cannot be listed");
 		}
 		if (!entry || r < 0)
@@ -361,7 +334,7 @@ static int push_level(struct walk *w, struct tree_node *dir)
 
 static int descend(struct walk *w, struct tree_node *dir)
 {
-	int r = path_set_entry(w, dir->name);
+	int r = set_entry(w, dir->name);
 
 	if (r < 0)
 		return r;
@@ -375,20 +348,15 @@ static int descend(struct walk *w, struct tree_node *dir)
 		return r;
 	close(w->fd);
 	w->fd = take_fd(&fd);
-	w->dir_len += dir->name_len;
-	w->path[w->dir_len++] = '/';
-	w->path[w->dir_len] = '\0';
+	walk_path_enter(&w->path);
 	return read_entries(w);
 }
 
 static int ascend(struct walk *w)
 {
-	const struct tree_node *left = w->level[--w->level_cnt].dir;
-
-	if (w->level_cnt == 0)
+	if (--w->level_cnt == 0)
 		return 0;
-	w->dir_len -= left->name_len + 1U;
-	w->path[w->dir_len] = '\0';
+	walk_path_leave(&w->path);
 	scoped_fd int fd = openat(w->fd, "..", OPEN_DIR);
 	if (fd < 0)
 		return fail(w, -errno, "cannot be opened again");
@@ -404,7 +372,7 @@ static int start(struct walk *w, int root_fd)
 {
 	struct tree_node *root = w->tree->root;
 	struct stat st;
-	int r = path_set_entry(w, "");
+	int r = set_entry(w, "");
 
 	if (r < 0)
 		return r;
