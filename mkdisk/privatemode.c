@@ -9,6 +9,7 @@
 #include <errno.h>
 
 #include "glob.h"
+#include "lfs_pointer.h"
 #include "text.h"
 
 /* A component of a git-lfs pattern. */
@@ -66,46 +67,15 @@ static int pattern_error(struct diag *d, int r, const char *pattern, const char 
 
 /* ------------------------------------------------------------------------------------ git-lfs */
 
-/* The length of the white space (Unicode's) at s, 0: none. */
-static size_t space_at(const char *s, size_t len)
-{
-	static const char *const wide[] = {
-		"\xC2\x85",     "\xC2\xA0",     "\xE1\x9A\x80", "\xE2\x80\x80", "\xE2\x80\x81",
-		"\xE2\x80\x82", "\xE2\x80\x83", "\xE2\x80\x84", "\xE2\x80\x85", "\xE2\x80\x86",
-		"\xE2\x80\x87", "\xE2\x80\x88", "\xE2\x80\x89", "\xE2\x80\x8A", "\xE2\x80\xA8",
-		"\xE2\x80\xA9", "\xE2\x80\xAF", "\xE2\x81\x9F", "\xE3\x80\x80"
-	};
-
-	if (len > 0 && (*s == ' ' || (*s >= '\t' && *s <= '\r')))
-		return 1;
-	for (size_t i = 0; i < ARRAY_LEN(wide); i++)
-		if (len >= strlen(wide[i]) && memcmp(s, wide[i], strlen(wide[i])) == 0)
-			return strlen(wide[i]);
-	return 0;
-}
-
-static size_t space_before(const char *end, size_t len)
-{
-	for (size_t width = 1; width <= MIN(len, (size_t)3); width++)
-		if (space_at(end - width, width) == width)
-			return width;
-	return 0;
-}
-
 /*
  * As git-lfs prepares an element: white space around it and one slash or backslash at its end go; a
  * backslash that escapes nothing becomes a slash. Returns a copy.
  */
 static char *lfs_prepare(const char *element)
 {
-	size_t len = strlen(element), n = 0;
+	size_t len = strlen(element);
 
-	while ((n = space_at(element, len)) > 0) {
-		element += n;
-		len -= n;
-	}
-	while ((n = space_before(element + len, len)) > 0)
-		len -= n;
+	lfs_trim(&element, &len);
 	if (len > 0 && (element[len - 1] == '/' || element[len - 1] == '\\'))
 		len--;
 	char *copy = strndup(element, len);
