@@ -5,8 +5,9 @@
  */
 #include "glob.h"
 
-#include <ctype.h>
 #include <errno.h>
+
+#include "text.h"
 
 enum token_kind {
 	TOKEN_BYTE,
@@ -514,26 +515,11 @@ void glob_free(struct glob *g)
  */
 static unsigned decode(const uint8_t *text, size_t len, unsigned *width)
 {
-	unsigned want = text[0] < 0x80                      ? 1
-	                : text[0] >= 0xC2 && text[0] < 0xE0 ? 2
-	                : text[0] >= 0xE0 && text[0] < 0xF0 ? 3
-	                : text[0] >= 0xF0 && text[0] < 0xF5 ? 4
-	                                                    : 0;
-	unsigned c = want > 1 ? text[0] & (0x7FU >> want) : text[0];
+	uint32_t c = 0;
+	size_t n = utf8_decode(text, len, &c);
 
-	*width = 1;
-	if (want == 0 || want > len)
-		return 0xFFFD;
-	for (unsigned i = 1; i < want; i++) {
-		if ((text[i] & 0xC0) != 0x80)
-			return 0xFFFD;
-		c = c << 6 | (text[i] & 0x3FU);
-	}
-	if ((want == 3 && (c < 0x800 || (c >= 0xD800 && c < 0xE000))) ||
-	    (want == 4 && (c < 0x10000 || c > 0x10FFFF)))
-		return 0xFFFD;
-	*width = want;
-	return c;
+	*width = n > 0 ? (unsigned)n : 1;
+	return n > 0 ? c : 0xFFFD;
 }
 
 /* How many bytes of text the set takes, 0: none. */
