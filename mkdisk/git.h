@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The only door to libgit2: one commit of a repository as a tree, and the filtered bytes of its
- * blobs as a checkout would write them (text/eol, ident, working-tree-encoding refused or applied;
- * LFS pointers recognised, not smudged).
+ * The only door to libgit2 (with git_fetch.c): one commit of a repository as a tree, and the bytes
+ * of its blobs as a checkout would write them. Which attributes apply and what they do is our own
+ * (attributes.h, convert.h); libgit2 gives objects, checked against their ids, and nothing else: no
+ * configuration has a say.
+ *
+ * LFS pointers are recognised by their content, as git-lfs does it, and become TREE_CONTENT_LFS
+ * nodes with the size and SHA-256 of what they stand for.
  *
  * Thread rule: git_open() by one thread; git_blob_read() is thread-safe.
  */
@@ -12,15 +16,23 @@
 #include "source.h"
 
 struct git;
-/* As source_open() for repositories. Adds the commit's entries to t's root. */
+/*
+ * As source_open() for repositories. spec: a local path, whose objects are read where they are, or
+ * an http(s) URL, from which they are fetched. Adds the commit's entries to t's root; the errors
+ * are source_open()'s. on_excluded and exclude of opt are used only during the call.
+ */
 int git_open(const char *spec, const char *commit, const struct source_options *opt, struct tree *t,
              struct git **out, struct diag *d) MUST_CHECK;
 void git_close(struct git *g);
 DEFINE_SCOPED(git, struct git *, git_close)
+/* Where it was read: spec without "user:password@". The commit's full id, lower case. */
+const char *git_location(const struct git *g);
+const char *git_full_id(const struct git *g);
+/* One of the nodes made TREE_CONTENT_LFS and how many there are; NULL and 0 if none. */
+const struct tree_node *git_lfs_nodes(const struct git *g, size_t *cnt);
 /* The checked-out bytes of a blob node: malloc'ed *buf of n->size bytes, the caller frees it. */
 int git_blob_read(struct git *g, const struct tree_node *n, void **buf, struct diag *d) MUST_CHECK;
-/* Is spec a repository (URL, bare or not, worktree), or merely a directory? Used when no commit was
- * given. */
-bool git_is_repository(const char *spec);
+/* Is path a git directory itself (a bare repository, or what is called .git)? One thread. */
+bool git_is_bare(const char *path);
 
 #endif

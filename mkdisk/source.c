@@ -10,20 +10,24 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <strings.h>
 
 #include "directory.h"
+#include "git.h"
 #include "text.h"
 
 struct source {
 	struct tree *tree;
 	struct directory *dir; /* one of the two */
-	char *location, *commit;
+	struct git *git;
+	char *location;
 };
 
 struct source_file {
 	const struct tree_node *n; /* that carries the inode */
 	int fd;                    /* of a directory's file */
 	bool may_have_holes;
+	void *bytes; /* of a blob */
 };
 
 static int out_of_memory(struct diag *d)
@@ -31,19 +35,144 @@ static int out_of_memory(struct diag *d)
 	return diag_set(d, -ENOMEM, "out of memory while opening the source");
 }
 
+enum spec_kind { SPEC_PATH, SPEC_FILE_URL, SPEC_HTTP_URL, SPEC_UNKNOWN_URL };
+
+static enum spec_kind classify(const char *spec)
+{
+	const char *end = strstr(spec, "://");
+
+	if (!end || end == spec)
+		return SPEC_PATH;
+	for (const char *s = spec; s < end; s++)
+		if (!isalnum((unsigned char)*s) && !strchr("+-.", *s))
+			return SPEC_PATH;
+	if (strncasecmp(spec, "file://", 7) == 0)
+		return SPEC_FILE_URL;
+	if (strncasecmp(spec, "http://", 7) == 0 || strncasecmp(spec, "https://", 8) == 0)
+		return SPEC_HTTP_URL;
+	return SPEC_UNKNOWN_URL;
+}
+
+/* Takes %XX for what they stand for. False: an incomplete one, or a NUL. */
+static bool percent_decode(char *s)
+{
+	char *out = s;
+
+	for (; *s; s++) {
+		uint8_t byte = (uint8_t)*s;
+
+		if (*s == '%') {
+			char hex[3] = { s[1], s[1] ? s[2] : '\0', '\0' };
+
+			if (hex_decode(hex, &byte, 1) < 0 || byte == 0)
+				return false;
+			s += 2;
+		}
+		*out++ = (char)byte;
+	}
+	*out = '\0';
+	return true;
+}
+
+/* The path in file:///path or file://localhost/path. */
+static int path_of_url(const char *url, char **out, struct diag *d)
+{
+	char quoted[TEXT_QUOTE_LEN];
+	const char *path = url + strlen("file://");
+
+	if (strncasecmp(path, "localhost/", 10) == 0)
+		path += strlen("localhost");
+	scoped_free char *copy = strdup(path);
+	if (!copy)
+		return out_of_memory(d);
+	if (*path != '/' || !percent_decode(copy))
+		return diag_set(d, -EINVAL,
+		                "source %s: a file URL is file:// and an absolute path, with %%XX "
+		                "for odd characters",
+		                text_quote(url, strlen(url), quoted, sizeof(quoted)));
+	*out = take_ptr(copy);
+	return 0;
+}
+
+static int unknown_url(const char *spec, struct diag *d)
+{
+	char quoted[TEXT_QUOTE_LEN];
+
+	return diag_set(d, -EINVAL, "source %s: neither a directory nor a file, http or https URL",
+	                text_quote(spec, strlen(spec), quoted, sizeof(quoted)));
+}
+
+static int commit_is_missing(const char *spec, struct diag *d)
+{
+	char quoted[TEXT_QUOTE_LEN];
+
+	return diag_set(d, -EINVAL,
+	                "source %s is a git repository: give the full id of the commit to take",
+	                text_quote(spec, strlen(spec), quoted, sizeof(quoted)));
+}
+
+/* "user@host:path", which git takes for ssh. */
+static bool looks_like_scp(const char *spec)
+{
+	const char *colon = strchr(spec, ':');
+
+	return colon && !memchr(spec, '/', (size_t)(colon - spec)) && access(spec, F_OK) < 0;
+}
+
+static int open_directory(struct source *s, const char *path, const struct source_options *opt,
+                          struct diag *d)
+{
+	if (git_is_bare(path))
+		return commit_is_missing(path, d);
+	return directory_open(path, opt, s->tree, &s->dir, d);
+}
+
+/* Their contents cannot be had yet. */
+static int refuse_lfs(const struct git *git, struct diag *d)
+{
+	char quoted[TREE_QUOTE_LEN];
+	size_t cnt = 0;
+	const struct tree_node *first = git_lfs_nodes(git, &cnt);
+
+	if (cnt == 0)
+		return 0;
+	return diag_set(d, -EOPNOTSUPP,
+	                "%zu files are kept in Git LFS, which is not supported; the first is %s",
+	                cnt, tree_quote_path(first, quoted, sizeof(quoted)));
+}
+
+static int open_commit(struct source *s, const char *spec, const char *commit,
+                       const struct source_options *opt, struct diag *d)
+{
+	int r = git_open(spec, commit, opt, s->tree, &s->git, d);
+
+	return r < 0 ? r : refuse_lfs(s->git, d);
+}
+
 int source_open(const char *spec, const char *commit, const struct source_options *opt,
                 struct source **out, struct diag *d)
 {
+	enum spec_kind kind = classify(spec);
 	scoped(source) struct source *s = calloc(1, sizeof(*s));
+	scoped_free char *path = NULL;
+	int r = 0;
 
 	if (!s)
 		return out_of_memory(d);
+	if (kind == SPEC_UNKNOWN_URL || (kind == SPEC_PATH && looks_like_scp(spec)))
+		return unknown_url(spec, d);
+	if (kind == SPEC_HTTP_URL && !commit)
+		return commit_is_missing(spec, d);
+	if (kind == SPEC_FILE_URL)
+		r = path_of_url(spec, &path, d);
+	if (r < 0)
+		return r;
 	s->location = strdup(spec);
 	if (!s->location || tree_new(&s->tree) < 0)
 		return out_of_memory(d);
-	if (commit)
-		return diag_set(d, -EOPNOTSUPP, "a git repository as source is not supported");
-	int r = directory_open(spec, opt, s->tree, &s->dir, d);
+	if (path)
+		spec = path;
+	r = commit ? open_commit(s, spec, commit, opt, d) : open_directory(s, spec, opt, d);
 	if (r < 0)
 		return r;
 	*out = take_ptr(s);
@@ -55,9 +184,9 @@ void source_close(struct source *s)
 	if (!s)
 		return;
 	directory_close(s->dir);
+	git_close(s->git);
 	tree_free(s->tree);
 	free(s->location);
-	free(s->commit);
 	free(s);
 }
 
@@ -73,12 +202,12 @@ const char *source_kind(const struct source *s)
 
 const char *source_location(const struct source *s)
 {
-	return s->location;
+	return s->git ? git_location(s->git) : s->location;
 }
 
 const char *source_commit(const struct source *s)
 {
-	return s->commit;
+	return s->git ? git_full_id(s->git) : NULL;
 }
 
 static void file_free(struct source_file *f)
@@ -87,6 +216,7 @@ static void file_free(struct source_file *f)
 		return;
 	if (f->fd >= 0)
 		close(f->fd);
+	free(f->bytes);
 	free(f);
 }
 DEFINE_SCOPED(file, struct source_file *, file_free)
@@ -116,7 +246,11 @@ int source_file_open(struct source *s, const struct tree_node *n, struct source_
 	while (n->link)
 		n = n->link;
 	*f = (struct source_file){ .n = n, .fd = -1 };
-	int r = n->content == TREE_CONTENT_PATH ? open_path(s, f, d) : 0;
+	int r = 0;
+	if (n->content == TREE_CONTENT_PATH)
+		r = open_path(s, f, d);
+	else if (n->content == TREE_CONTENT_BLOB)
+		r = git_blob_read(s->git, n, &f->bytes, d);
 	if (r < 0)
 		return r;
 	*out = take_ptr(f);
@@ -153,10 +287,14 @@ int source_file_read(struct source_file *f, uint64_t off, void *buf, size_t len,
 	char quoted[TREE_QUOTE_LEN];
 
 	if (!range_is_inside(off, len, f->n->size))
-		return diag_set(
-		        d, -EINVAL, "source file %s: bytes %" PRIu64 " to %" PRIu64 " of %" PRIu64,
-		        tree_quote_path(f->n, quoted, sizeof(quoted)), off, off + len, f->n->size);
-	return len > 0 ? read_path(f, off, buf, len, d) : 0;
+		return diag_set(d, -EINVAL,
+		                "source file %s: %zu bytes at %" PRIu64 " wanted, it has %" PRIu64,
+		                tree_quote_path(f->n, quoted, sizeof(quoted)), len, off,
+		                f->n->size);
+	if (!f->bytes)
+		return read_path(f, off, buf, len, d);
+	memcpy(buf, (const uint8_t *)f->bytes + off, len);
+	return 0;
 }
 
 uint64_t source_file_next_data(struct source_file *f, uint64_t off)

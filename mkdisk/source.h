@@ -22,15 +22,25 @@ struct source_options {
 	/* called for every path that is left out; may be NULL */
 	void (*on_excluded)(void *ctx, const char *path, const char *pattern);
 	void *ctx;
+	/* git over HTTP: sent as password if the server asks, to its host only; "user:token" for
+	 * servers that look at the user; may be NULL */
+	const char *git_token;
 };
 
 struct source;
 /*
- * spec: a directory, a local git repository, or a URL (file, http, https). commit: full hex id,
- * NULL for a directory that is to be taken as it is. Only metadata is read; contents later.
- * -EUCLEAN: a name that git allows and a file system must not; -EINVAL: a commit that is not a full
- * id, a missing commit argument; network errors; -EOPNOTSUPP: Git LFS pointers (until lfs.h is
- * there), exotic file types.
+ * spec: a directory, a local git repository (bare, a working tree, its .git), or a URL (file, http,
+ * https). commit: full hex id, NULL for a directory that is to be taken as it is. A working tree
+ * with a commit is the repository in it at that commit, whatever lies in its files.
+ *
+ * A directory is taken without its top-level ".git" and only metadata is read, contents later. A
+ * commit becomes what a fresh checkout of it on Linux, without any configuration, would write;
+ * small files and those that a checkout converts are read at once, for their sizes.
+ *
+ * -EUCLEAN: what git allows and a file system must not (names), or damage; -EBADMSG: an object that
+ * is not what its id says; -EINVAL: a commit that is not a full id or missing, a URL that is not
+ * understood; -ENOENT: no such commit; -EACCES, -EIO: network; -EOPNOTSUPP: Git LFS pointers,
+ * unless the exclusions keep them.
  */
 int source_open(const char *spec, const char *commit, const struct source_options *opt,
                 struct source **out, struct diag *d) MUST_CHECK;
