@@ -110,6 +110,7 @@ static int open_source(struct build *b, void (*on_excluded)(void *, const char *
 	struct source_options opt = {
 		.keep_owners = b->opt->keep_owners,
 		.keep_xattrs = keeps_xattrs(b),
+		.git_token = b->opt->git_token,
 		.on_excluded = on_excluded,
 		.ctx = ctx,
 	};

@@ -41,6 +41,7 @@ struct build_options {
 	const char **exclude; /* patterns */
 	size_t exclude_cnt;
 	const char *exclude_list; /* EXCLUDE_GIT_FILES, or NULL */
+	const char *git_token;    /* GIT_PAT, or NULL */
 	enum exclude_mode exclude_mode;
 	bool keep_owners;
 	enum build_xattrs { BUILD_XATTRS_DEFAULT, BUILD_XATTRS_KEEP, BUILD_XATTRS_DROP } xattrs;

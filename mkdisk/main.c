@@ -68,6 +68,7 @@ static int run(struct options *o, char **result, struct diag *d)
 		                     .stop = &stop_requested };
 
 	o->build.exclude_list = getenv("EXCLUDE_GIT_FILES");
+	o->build.git_token = getenv("GIT_PAT");
 	if (o->action == OPTIONS_LIST_EXCLUDED)
 		return build_list_excluded(&o->build, result, d);
 	return build_disk(&o->build, &hooks, result, d);
