@@ -8,7 +8,7 @@ cd "$(dirname "$0")"
 . tests/packages.sh
 
 say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
-run() { printf '$ %s\n' "$*"; "$@"; }
+run() { printf '$ %s\n' "$*" >&2; "$@"; }
 
 say "1. What is needed"
 packages_need build quickstart

@@ -46,15 +46,16 @@ build() {
 meson_test() {
     local conf=$1 dir=$2 name result
     shift 2
+    rm -f "$dir"/meson-logs/testlog*.json # with --wrap the name has the wrapper's in it
     meson test -C "$dir" --no-rebuild --print-errorlogs "$@" >"$dir/meson-logs/console.txt" 2>&1
-    [ -f "$dir/meson-logs/testlog.json" ] || { cat "$dir/meson-logs/console.txt"; count_result "$conf" 1; return; }
+    ls "$dir"/meson-logs/testlog*.json >/dev/null 2>&1 || { cat "$dir/meson-logs/console.txt"; count_result "$conf" 1; return; }
     while IFS=$'\t' read -r name result; do
         case $result in
         OK | EXPECTEDFAIL) count_result "$conf: $name" 0 ;;
         SKIP) count_result "$conf: $name" 77 ;;
         *) count_result "$conf: $name" 1 ;;
         esac
-    done < <(jq -r '[.name, .result] | @tsv' "$dir/meson-logs/testlog.json")
+    done < <(jq -r '[.name, .result] | @tsv' "$dir"/meson-logs/testlog*.json)
     sed -n '/^ *[0-9]*\/[0-9]*/p' "$dir/meson-logs/console.txt"
     grep -qE '(FAIL|TIMEOUT|ERROR)' "$dir/meson-logs/console.txt" && tail -n 150 "$dir/meson-logs/console.txt"
     return 0
@@ -120,6 +121,11 @@ conf_static() { # layers, command line against manuals, documents, formatting, c
     check "cppcheck" cppcheck --quiet --std=c11 --enable=warning,portability --error-exitcode=1 \
         --inline-suppr --suppress=missingIncludeSystem --suppress=memleak --suppress=uninitvar \
         --suppress=legacyUninitvar -Iinclude -Imkdisk -Imountfs common mkdisk mountfs
+}
+
+conf_quickstart() { # the README's first command
+    prepare_fuse
+    check "quickstart" ./quickstart.sh
 }
 
 conf_reproducible() { # same source, other directory: same programs
