@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * GUID partition tables: the input is a disk. Byte 0 (boot code, which GPT does not use) chooses
- * what is mended first: the CRCs of tables for 512 or for 4096-byte sectors, or nothing.
+ * GUID partition tables: the first half of the input is the start of a disk, the second half its
+ * end, with zeros in between. Byte 0 (boot code, which GPT does not use) chooses what is mended
+ * first: the CRCs of tables for 512 or for 4096-byte sectors, or nothing.
  */
 #include "fuzz.h"
 #include "gpt.h"
 
 #include <errno.h>
 #include <stdio.h>
+
+#define DISK_LEN (160 * KIB) /* holds a table of ours for either sector size */
 
 enum { LEAVE = 0x01, SECTORS_4096 = 0x02 };
 
@@ -53,10 +56,10 @@ static void mend_header(uint8_t *disk, size_t len, size_t off, size_t sector_len
 }
 
 /* What readers are promised about a table that was accepted. */
-static void check_table(const struct gpt *t, size_t disk_len)
+static void check_table(const struct gpt *t)
 {
 	FUZZ_MUST(t->sector_len == 512 || t->sector_len == 4096);
-	FUZZ_MUST(t->lba_cnt <= disk_len / t->sector_len);
+	FUZZ_MUST(t->lba_cnt <= DISK_LEN / t->sector_len);
 	FUZZ_MUST(t->part_cnt <= GPT_MAX_PARTS);
 	for (uint32_t i = 0; i < t->part_cnt; i++) {
 		const struct gpt_part *p = &t->part[i];
@@ -101,29 +104,38 @@ static void write_and_read(const struct gpt *t)
 	free(disk);
 }
 
+static void lay_out(const uint8_t *data, size_t len, uint8_t *disk)
+{
+	size_t tail_len = MIN(len / 2, DISK_LEN / 2), head_len = MIN(len - len / 2, DISK_LEN / 2);
+	size_t sector_len;
+
+	if (len == 0)
+		return;
+	memcpy(disk, data, head_len);
+	memcpy(disk + DISK_LEN - tail_len, data + len - tail_len, tail_len);
+	if (disk[0] & LEAVE)
+		return;
+	sector_len = disk[0] & SECTORS_4096 ? 4096 : 512;
+	mend_header(disk, DISK_LEN, sector_len, sector_len);
+	mend_header(disk, DISK_LEN, DISK_LEN - sector_len, sector_len);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
-	uint8_t *disk = malloc(len ? len : 1);
+	uint8_t *disk = calloc(1, DISK_LEN);
 	struct diag d = DIAG_INIT;
 	struct blk *b = NULL;
 	static struct gpt t;
 	int r;
 
 	FUZZ_MUST(disk);
-	memcpy(disk, data, len);
-	if (len > 0 && !(disk[0] & LEAVE)) {
-		size_t sector_len = disk[0] & SECTORS_4096 ? 4096 : 512;
-
-		mend_header(disk, len, sector_len, sector_len);
-		if (len / sector_len > 2)
-			mend_header(disk, len, (len / sector_len - 1) * sector_len, sector_len);
-	}
-	FUZZ_MUST(blk_of_memory(disk, len, "disk", &b) == 0);
+	lay_out(data, len, disk);
+	FUZZ_MUST(blk_of_memory(disk, DISK_LEN, "disk", &b) == 0);
 	r = gpt_read(b, &t, &d);
 	FUZZ_MUST(r == 0 || r == -ENOENT || r == -EBADMSG || r == -EUCLEAN);
 	FUZZ_MUST(!r || (d.err == r && d.text[0]));
 	if (r == 0) {
-		check_table(&t, len);
+		check_table(&t);
 		write_and_read(&t);
 	}
 	blk_close(b);
