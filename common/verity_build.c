@@ -19,69 +19,32 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <pthread.h>
 
-/* Leaves hashed per call: 1 MiB of 4 KiB blocks, and 16 KiB of stack for their digests. */
-#define BATCH_BLK_CNT 256
 /* Equal hash blocks go to the sink in runs of this many bytes. */
 #define RUN_LEN ((size_t)(256 * KIB))
 
 /* An open hash block. What changes is guarded by verity_build.lock until the node is complete. */
-struct node {
-	struct node *parent; /* NULL: the anchor */
+struct verity_node {
+	struct verity_node *parent; /* NULL: the anchor */
 	unsigned level;
 	uint64_t blk;        /* its index in its level */
 	uint32_t want, have; /* digests that belong here, that are here */
-	struct node **child; /* the open node below each slot, or NULL; no array in level 0 */
-	uint8_t *block;      /* hash_block_len bytes */
-	uint8_t *filled;     /* 1 for each slot that has its digest */
+	struct verity_node *
+	        *child;  /* the open node below each slot, or NULL; no array in level 0 */
+	uint8_t *block;  /* hash_block_len bytes */
+	uint8_t *filled; /* 1 for each slot that has its digest */
 };
-
-struct verity_build {
-	struct verity_params params;
-	struct verity_geometry geo;
-	unsigned fanout_bits;
-	struct hash_salted *hasher;
-	verity_sink sink;
-	void *sink_ctx;
-	/* digest of an all-zero data block, of a level-0 block full of those, and so on */
-	uint8_t zero_digest[VERITY_MAX_LEVELS + 1][HASH_MAX_LEN];
-	struct node *anchor; /* of level level_cnt: the root hash is its only digest */
-
-	pthread_mutex_t lock;
-	/* under lock: */
-	uint64_t given_cnt;             /* data blocks */
-	size_t open_cnt, peak_open_cnt; /* nodes, without the anchor */
-	int err;                        /* of the first add that failed */
-};
-
-/* Digests for the slots from first on of one level. */
-struct digests {
-	unsigned level;
-	uint64_t first, cnt;
-	const uint8_t *bytes; /* as they lie in a hash block, digest_stride apart */
-	bool all_equal;       /* then there is only one at bytes */
-};
-
-static uint64_t slot_blk(const struct verity_build *b, uint64_t slot)
-{
-	return slot >> b->fanout_bits;
-}
-
-static uint32_t slot_in_blk(const struct verity_build *b, uint64_t slot)
-{
-	return (uint32_t)slot & (b->geo.digests_per_block - 1);
-}
 
 /* ------------------------------------------------------------------------------------------------
  * nodes */
 
-static struct node *node_new(const struct verity_build *b, struct node *parent, unsigned level,
-                             uint64_t blk)
+static struct verity_node *node_new(const struct verity_build *b, struct verity_node *parent,
+                                    unsigned level, uint64_t blk)
 {
 	size_t slot_cnt = b->geo.digests_per_block;
-	size_t children_len = level == 0 ? 0 : slot_cnt * sizeof(struct node *);
-	struct node *n = calloc(1, sizeof(*n) + children_len + b->params.hash_block_len + slot_cnt);
+	size_t children_len = level == 0 ? 0 : slot_cnt * sizeof(struct verity_node *);
+	struct verity_node *n =
+	        calloc(1, sizeof(*n) + children_len + b->params.hash_block_len + slot_cnt);
 
 	if (!n)
 		return NULL;
@@ -89,16 +52,17 @@ static struct node *node_new(const struct verity_build *b, struct node *parent, 
 	n->level = level;
 	n->blk = blk;
 	n->want = verity_digests_in_block(&b->params, &b->geo, level, blk);
-	n->child = children_len ? (struct node **)(n + 1) : NULL;
+	n->child = children_len ? (struct verity_node **)(n + 1) : NULL;
 	n->block = (uint8_t *)(n + 1) + children_len;
 	n->filled = n->block + b->params.hash_block_len;
 	return n;
 }
 
 /* Under lock. The open node of block blk in n's slot; made when the slot was not begun. */
-static int open_child(struct verity_build *b, struct node *n, uint64_t blk, struct node **out)
+static int open_child(struct verity_build *b, struct verity_node *n, uint64_t blk,
+                      struct verity_node **out)
 {
-	uint32_t slot = slot_in_blk(b, blk);
+	uint32_t slot = verity_slot_in_blk(b, blk);
 
 	if (n->filled[slot])
 		return -EEXIST;
@@ -114,17 +78,17 @@ static int open_child(struct verity_build *b, struct node *n, uint64_t blk, stru
 }
 
 /* Under lock. Frees an open node that has no open children. */
-static void close_node(struct verity_build *b, struct node *n)
+static void close_node(struct verity_build *b, struct verity_node *n)
 {
-	n->parent->child[slot_in_blk(b, n->blk)] = NULL;
+	n->parent->child[verity_slot_in_blk(b, n->blk)] = NULL;
 	b->open_cnt--;
 	free(n);
 }
 
 /* Under lock. The open node of block blk in level; what is missing above it is made. */
-static int find_node(struct verity_build *b, unsigned level, uint64_t blk, struct node **out)
+static int find_node(struct verity_build *b, unsigned level, uint64_t blk, struct verity_node **out)
 {
-	struct node *n = b->anchor;
+	struct verity_node *n = b->anchor;
 
 	while (n->level > level) {
 		unsigned down = n->level - 1 - level;
@@ -138,7 +102,7 @@ static int find_node(struct verity_build *b, unsigned level, uint64_t blk, struc
 }
 
 /* Under lock. Has none of the slots a digest or an open node below it? */
-static bool slots_are_free(const struct node *n, uint32_t slot, uint32_t cnt)
+static bool slots_are_free(const struct verity_node *n, uint32_t slot, uint32_t cnt)
 {
 	if (memchr(n->filled + slot, 1, cnt))
 		return false;
@@ -149,8 +113,8 @@ static bool slots_are_free(const struct node *n, uint32_t slot, uint32_t cnt)
 }
 
 /* Under lock. True when the node is now complete, and then the caller's to propagate. */
-static bool fill_slots(const struct verity_build *b, struct node *n, uint32_t slot, uint32_t cnt,
-                       const struct digests *from)
+static bool fill_slots(const struct verity_build *b, struct verity_node *n, uint32_t slot,
+                       uint32_t cnt, const struct verity_digests *from)
 {
 	size_t stride = b->geo.digest_stride;
 	uint8_t *at = n->block + slot * stride;
@@ -165,8 +129,8 @@ static bool fill_slots(const struct verity_build *b, struct node *n, uint32_t sl
 	return n->have == n->want;
 }
 
-static int give_sink(const struct verity_build *b, unsigned level, uint64_t blk, const void *buf,
-                     size_t len, struct diag *d)
+int verity_build_give(const struct verity_build *b, unsigned level, uint64_t blk, const void *buf,
+                      size_t len, struct diag *d)
 {
 	uint64_t at = b->geo.level_blk[level] + blk;
 
@@ -178,14 +142,15 @@ static int give_sink(const struct verity_build *b, unsigned level, uint64_t blk,
  * it complete. The node stays in its place until its digest takes over, so that a second digest for
  * one of its slots is always noticed.
  */
-static int propagate(struct verity_build *b, struct node *n, struct diag *d)
+static int propagate(struct verity_build *b, struct verity_node *n, struct diag *d)
 {
 	while (n && n != b->anchor) {
-		struct node *parent = n->parent;
-		uint32_t slot = slot_in_blk(b, n->blk);
+		struct verity_node *parent = n->parent;
+		uint32_t slot = verity_slot_in_blk(b, n->blk);
 		uint8_t digest[HASH_MAX_LEN] = { 0 };
-		struct digests one = { .bytes = digest };
-		int r = give_sink(b, n->level, n->blk, n->block, b->params.hash_block_len, d);
+		struct verity_digests one = { .bytes = digest };
+		int r = verity_build_give(b, n->level, n->blk, n->block, b->params.hash_block_len,
+		                          d);
 
 		if (r)
 			return r;
@@ -202,43 +167,42 @@ static int propagate(struct verity_build *b, struct node *n, struct diag *d)
 	return 0;
 }
 
-static int explain_put(const struct verity_build *b, const struct digests *run, int err,
+static int explain_put(const struct verity_build *b, const struct verity_digests *put, int err,
                        struct diag *d)
 {
-	unsigned shift = run->level * b->fanout_bits;
+	unsigned shift = put->level * b->fanout_bits;
 
 	if (err == -ENOMEM)
 		return diag_set_errno(d, err, "cannot hold a block of the verity tree");
 	return diag_set(d, -EINVAL, "data blocks %" PRIu64 " and following are added twice",
-	                run->first << shift);
+	                put->first << shift);
 }
 
-/* Puts digests in their nodes and propagates what becomes complete. */
-static int put_digests(struct verity_build *b, struct digests run, struct diag *d)
+int verity_build_put(struct verity_build *b, struct verity_digests put, struct diag *d)
 {
-	while (run.cnt) {
-		uint32_t slot = slot_in_blk(b, run.first);
-		uint32_t cnt = (uint32_t)MIN(run.cnt, b->geo.digests_per_block - slot);
-		struct node *n = NULL;
+	while (put.cnt) {
+		uint32_t slot = verity_slot_in_blk(b, put.first);
+		uint32_t cnt = (uint32_t)MIN(put.cnt, b->geo.digests_per_block - slot);
+		struct verity_node *n = NULL;
 		bool complete = false;
 		int r;
 
 		pthread_mutex_lock(&b->lock);
-		r = find_node(b, run.level, slot_blk(b, run.first), &n);
+		r = find_node(b, put.level, verity_slot_blk(b, put.first), &n);
 		if (!r && !slots_are_free(n, slot, cnt))
 			r = -EEXIST;
 		if (!r)
-			complete = fill_slots(b, n, slot, cnt, &run);
+			complete = fill_slots(b, n, slot, cnt, &put);
 		pthread_mutex_unlock(&b->lock);
 		if (r)
-			return explain_put(b, &run, r, d);
+			return explain_put(b, &put, r, d);
 		if (complete)
 			r = propagate(b, n, d);
 		if (r)
 			return r;
-		run.first += cnt;
-		run.cnt -= cnt;
-		run.bytes += run.all_equal ? 0 : cnt * b->geo.digest_stride;
+		put.first += cnt;
+		put.cnt -= cnt;
+		put.bytes += put.all_equal ? 0 : cnt * b->geo.digest_stride;
 	}
 	return 0;
 }
@@ -300,7 +264,7 @@ int verity_build_new(const struct verity_params *p, verity_sink sink, void *ctx,
 }
 
 /* An open node below n, or NULL. */
-static struct node *any_child(const struct verity_build *b, const struct node *n)
+static struct verity_node *any_child(const struct verity_build *b, const struct verity_node *n)
 {
 	for (uint32_t i = 0; n->child && i < b->geo.digests_per_block; i++)
 		if (n->child[i])
@@ -310,12 +274,12 @@ static struct node *any_child(const struct verity_build *b, const struct node *n
 
 void verity_build_free(struct verity_build *b)
 {
-	struct node *n = b ? b->anchor : NULL;
+	struct verity_node *n = b ? b->anchor : NULL;
 
 	if (!b)
 		return;
 	while (n) {
-		struct node *below = any_child(b, n), *parent = n->parent;
+		struct verity_node *below = any_child(b, n), *parent = n->parent;
 
 		if (!below && parent)
 			close_node(b, n);
@@ -330,7 +294,7 @@ void verity_build_free(struct verity_build *b)
 /* ------------------------------------------------------------------------------------------------
  * adding */
 
-static int check_range(const struct verity_build *b, uint64_t first_blk, uint64_t cnt,
+int verity_build_check(const struct verity_build *b, uint64_t first_blk, uint64_t cnt,
                        struct diag *d)
 {
 	if (!range_is_inside(first_blk, cnt, b->params.data_blk_cnt))
@@ -341,8 +305,7 @@ static int check_range(const struct verity_build *b, uint64_t first_blk, uint64_
 	return 0;
 }
 
-/* Counts what was given, or remembers why it was not: the tree cannot be finished then. */
-static int note_add(struct verity_build *b, uint64_t cnt, int err)
+int verity_build_note(struct verity_build *b, uint64_t cnt, int err)
 {
 	pthread_mutex_lock(&b->lock);
 	if (!err)
@@ -353,20 +316,27 @@ static int note_add(struct verity_build *b, uint64_t cnt, int err)
 	return err;
 }
 
+int verity_build_hash(const struct verity_build *b, uint64_t first_blk, size_t cnt,
+                      const uint8_t *data, uint8_t *digests, struct diag *d)
+{
+	int r = hash_salted_blocks(b->hasher, data, b->params.data_block_len, cnt, digests,
+	                           b->geo.digest_stride);
+
+	return r ? diag_set_errno(d, r, "cannot hash data block %" PRIu64, first_blk) : 0;
+}
+
 static int add_blocks(struct verity_build *b, uint64_t first_blk, uint64_t cnt, const uint8_t *data,
                       struct diag *d)
 {
-	uint8_t bytes[BATCH_BLK_CNT * HASH_MAX_LEN] = { 0 }; /* gaps between digests stay zero */
-	struct digests batch = { .first = first_blk, .bytes = bytes };
-	int r = check_range(b, first_blk, cnt, d);
+	uint8_t bytes[VERITY_BATCH_BLK_CNT * HASH_MAX_LEN] = { 0 };
+	struct verity_digests batch = { .first = first_blk, .bytes = bytes };
+	int r = verity_build_check(b, first_blk, cnt, d);
 
 	for (; !r && cnt; cnt -= batch.cnt, batch.first += batch.cnt) {
-		batch.cnt = MIN(cnt, BATCH_BLK_CNT);
-		r = hash_salted_blocks(b->hasher, data, b->params.data_block_len, batch.cnt, bytes,
-		                       b->geo.digest_stride);
-		if (r)
-			return diag_set_errno(d, r, "cannot hash data block %" PRIu64, batch.first);
-		r = put_digests(b, batch, d);
+		batch.cnt = MIN(cnt, VERITY_BATCH_BLK_CNT);
+		r = verity_build_hash(b, batch.first, (size_t)batch.cnt, data, bytes, d);
+		if (!r)
+			r = verity_build_put(b, batch, d);
 		data += batch.cnt * b->params.data_block_len;
 	}
 	return r;
@@ -375,12 +345,11 @@ static int add_blocks(struct verity_build *b, uint64_t first_blk, uint64_t cnt, 
 int verity_build_add(struct verity_build *b, uint64_t first_blk, uint64_t cnt, const void *data,
                      struct diag *d)
 {
-	return note_add(b, cnt, add_blocks(b, first_blk, cnt, data, d));
+	return verity_build_note(b, cnt, add_blocks(b, first_blk, cnt, data, d));
 }
 
-/* Hands cnt equal blocks of level to the sink: full of the digest of what is all zero below. */
-static int give_equal_blocks(const struct verity_build *b, unsigned level, uint64_t first,
-                             uint64_t cnt, struct diag *d)
+int verity_build_give_zero(const struct verity_build *b, unsigned level, uint64_t first,
+                           uint64_t cnt, struct diag *d)
 {
 	size_t block_len = b->params.hash_block_len;
 	uint64_t run_cnt = MIN(cnt, MAX(RUN_LEN / block_len, 1));
@@ -396,7 +365,7 @@ static int give_equal_blocks(const struct verity_build *b, unsigned level, uint6
 		fill_equal(b, run + i * block_len, b->zero_digest[level]);
 	for (uint64_t n; !r && cnt; cnt -= n, first += n) {
 		n = MIN(cnt, run_cnt);
-		r = give_sink(b, level, first, run, (size_t)n * block_len, d);
+		r = verity_build_give(b, level, first, run, (size_t)n * block_len, d);
 	}
 	return r;
 }
@@ -405,7 +374,7 @@ static int give_equal_blocks(const struct verity_build *b, unsigned level, uint6
 static int put_zero(struct verity_build *b, unsigned level, uint64_t from, uint64_t to,
                     struct diag *d)
 {
-	struct digests run = {
+	struct verity_digests put = {
 		.level = level,
 		.first = from,
 		.cnt = to - from,
@@ -413,7 +382,7 @@ static int put_zero(struct verity_build *b, unsigned level, uint64_t from, uint6
 		.all_equal = true,
 	};
 
-	return put_digests(b, run, d);
+	return verity_build_put(b, put, d);
 }
 
 /*
@@ -436,12 +405,12 @@ static int put_zero_level(struct verity_build *b, unsigned level, uint64_t *from
 	r = put_zero(b, level, begin, *from * fanout, d);
 	if (!r)
 		r = put_zero(b, level, *to * fanout, end, d);
-	return r ? r : give_equal_blocks(b, level, *from, *to - *from, d);
+	return r ? r : verity_build_give_zero(b, level, *from, *to - *from, d);
 }
 
 static int add_zero_blocks(struct verity_build *b, uint64_t first_blk, uint64_t cnt, struct diag *d)
 {
-	int r = check_range(b, first_blk, cnt, d);
+	int r = verity_build_check(b, first_blk, cnt, d);
 	uint64_t from = first_blk, to = first_blk + cnt;
 
 	for (unsigned level = 0; !r && from < to; level++)
@@ -451,255 +420,7 @@ static int add_zero_blocks(struct verity_build *b, uint64_t first_blk, uint64_t 
 
 int verity_build_add_zero(struct verity_build *b, uint64_t first_blk, uint64_t cnt, struct diag *d)
 {
-	return note_add(b, cnt, add_zero_blocks(b, first_blk, cnt, d));
-}
-
-/* ------------------------------------------------------------------------------------------------
- * runs */
-
-/*
- * The groups (hash blocks of level 0) that a run covers completely are hashed and forgotten as it
- * goes on; the digests in those it shares with others are kept until it is committed.
- *
- *      first                                             end
- *   ...|──head──|═══ group ═══|═══ group ═══|═══ group ═══|──open──|...
- *               └──────── one digest each, in groups ─────┘
- */
-struct verity_run {
-	struct verity_build *b;
-	uint64_t first, next, end; /* data blocks */
-	uint8_t *head;             /* digests of the first group, if shared; NULL: none */
-	uint8_t *open;             /* digests of the group that next is in */
-	uint8_t *groups;           /* digests of complete groups, digest_stride apart */
-	uint64_t group_cnt, group_cap;
-};
-
-static uint64_t group_begin(const struct verity_run *run, uint64_t blk)
-{
-	return round_down(blk, run->b->geo.digests_per_block);
-}
-
-/* One behind the last data block of blk's group, which may be the tree's last and short. */
-static uint64_t group_end(const struct verity_run *run, uint64_t blk)
-{
-	return MIN(group_begin(run, blk) + run->b->geo.digests_per_block,
-	           run->b->params.data_blk_cnt);
-}
-
-/* Is blk's group the run's alone? Never when the tree has no level: its one digest is the root. */
-static bool owns_group(const struct verity_run *run, uint64_t blk)
-{
-	return run->b->geo.level_cnt > 0 && run->first <= group_begin(run, blk) &&
-	       group_end(run, blk) <= run->end;
-}
-
-int verity_run_new(struct verity_build *b, uint64_t first_blk, uint64_t cnt,
-                   struct verity_run **out, struct diag *d)
-{
-	scoped(verity_run) struct verity_run *run = NULL;
-	int r = check_range(b, first_blk, cnt, d);
-
-	if (r)
-		return r;
-	run = calloc(1, sizeof(*run));
-	if (run)
-		run->open = calloc(1, b->params.hash_block_len);
-	if (!run || !run->open)
-		return diag_set_errno(d, -ENOMEM, "cannot begin a run of data blocks");
-	run->b = b;
-	run->first = run->next = first_blk;
-	run->end = first_blk + cnt;
-	*out = take_ptr(run);
-	return 0;
-}
-
-void verity_run_free(struct verity_run *run)
-{
-	if (!run)
-		return;
-	free(run->head);
-	free(run->open);
-	free(run->groups);
-	free(run);
-}
-
-static int reserve_groups(struct verity_run *run, uint64_t cnt)
-{
-	uint64_t need = run->group_cnt + cnt, cap = MAX(need, 2 * run->group_cap);
-	uint8_t *grown;
-
-	if (need <= run->group_cap)
-		return 0;
-	grown = realloc(run->groups, (size_t)cap * run->b->geo.digest_stride);
-	if (!grown)
-		return -ENOMEM;
-	run->groups = grown;
-	run->group_cap = cap;
-	return 0;
-}
-
-/* The group that ends before next is full: its block goes to the sink, its digest is kept. */
-static int end_own_group(struct verity_run *run, struct diag *d)
-{
-	struct verity_build *b = run->b;
-	uint64_t group = slot_blk(b, run->next - 1);
-	uint8_t *digest;
-	int r = reserve_groups(run, 1);
-
-	if (r)
-		return diag_set_errno(d, r, "cannot hold the digests of a run");
-	r = give_sink(b, 0, group, run->open, b->params.hash_block_len, d);
-	if (r)
-		return r;
-	digest = run->groups + run->group_cnt * b->geo.digest_stride;
-	memset(digest, 0, b->geo.digest_stride);
-	r = hash_salted_blocks(b->hasher, run->open, b->params.hash_block_len, 1, digest,
-	                       b->geo.digest_stride);
-	if (r)
-		return diag_set_errno(d, r, "cannot hash block %" PRIu64 " of level 0", group);
-	run->group_cnt++;
-	memset(run->open, 0, b->params.hash_block_len);
-	return 0;
-}
-
-/* After next moved to the end of a group. */
-static int end_group(struct verity_run *run, struct diag *d)
-{
-	if (owns_group(run, run->next - 1))
-		return end_own_group(run, d);
-	if (run->next == run->end) /* shared with what follows: open stays until the commit */
-		return 0;
-	run->head = run->open;
-	run->open = calloc(1, run->b->params.hash_block_len);
-	return run->open ? 0 : diag_set_errno(d, -ENOMEM, "cannot hold the digests of a run");
-}
-
-/* cnt digests for the blocks from next on; one for all of them when all_equal. */
-static int run_put(struct verity_run *run, const uint8_t *digests, uint64_t cnt, bool all_equal,
-                   struct diag *d)
-{
-	size_t stride = run->b->geo.digest_stride;
-
-	while (cnt) {
-		uint64_t n = MIN(cnt, group_end(run, run->next) - run->next);
-		uint8_t *at = run->open + slot_in_blk(run->b, run->next) * stride;
-		int r = 0;
-
-		for (uint64_t i = 0; all_equal && i < n; i++)
-			memcpy(at + i * stride, digests, stride);
-		if (!all_equal) {
-			memcpy(at, digests, n * stride);
-			digests += n * stride;
-		}
-		run->next += n;
-		cnt -= n;
-		if (run->next == group_end(run, run->next - 1))
-			r = end_group(run, d);
-		if (r)
-			return r;
-	}
-	return 0;
-}
-
-static int check_run(const struct verity_run *run, uint64_t cnt, struct diag *d)
-{
-	if (cnt > run->end - run->next)
-		return diag_set(d, -EINVAL,
-		                "%" PRIu64
-		                " data blocks too many for the run that ends before %" PRIu64,
-		                cnt - (run->end - run->next), run->end);
-	return 0;
-}
-
-int verity_run_add(struct verity_run *run, uint64_t cnt, const void *data, struct diag *d)
-{
-	uint8_t digests[BATCH_BLK_CNT * HASH_MAX_LEN] = { 0 }; /* gaps between digests stay zero */
-	const struct verity_build *b = run->b;
-	const uint8_t *p = data;
-	int r = check_run(run, cnt, d);
-
-	for (uint64_t n; !r && cnt; cnt -= n) {
-		n = MIN(cnt, BATCH_BLK_CNT);
-		r = hash_salted_blocks(b->hasher, p, b->params.data_block_len, (size_t)n, digests,
-		                       b->geo.digest_stride);
-		if (r)
-			return diag_set_errno(d, r, "cannot hash data block %" PRIu64, run->next);
-		r = run_put(run, digests, n, false, d);
-		p += n * b->params.data_block_len;
-	}
-	return r;
-}
-
-/* cnt groups that are all zero and the run's own, from next on (which begins one). */
-static int add_zero_groups(struct verity_run *run, uint64_t cnt, struct diag *d)
-{
-	struct verity_build *b = run->b;
-	size_t stride = b->geo.digest_stride;
-	int r = reserve_groups(run, cnt);
-
-	if (r)
-		return diag_set_errno(d, r, "cannot hold the digests of a run");
-	r = give_equal_blocks(b, 0, slot_blk(b, run->next), cnt, d);
-	if (r)
-		return r;
-	for (uint64_t i = 0; i < cnt; i++)
-		memcpy(run->groups + (run->group_cnt + i) * stride, b->zero_digest[1], stride);
-	run->group_cnt += cnt;
-	run->next += cnt * b->geo.digests_per_block;
-	return 0;
-}
-
-int verity_run_add_zero(struct verity_run *run, uint64_t cnt, struct diag *d)
-{
-	uint64_t fanout = run->b->geo.digests_per_block;
-	int r = check_run(run, cnt, d);
-
-	while (!r && cnt) {
-		uint64_t n = MIN(cnt, group_end(run, run->next) - run->next);
-
-		if (n == fanout && run->b->geo.level_cnt > 0) {
-			n = round_down(cnt, fanout);
-			r = add_zero_groups(run, n / fanout, d);
-		} else {
-			r = run_put(run, run->b->zero_digest[0], n, true, d);
-		}
-		cnt -= n;
-	}
-	return r;
-}
-
-static int commit(struct verity_run *run, struct diag *d)
-{
-	struct verity_build *b = run->b;
-	uint64_t head_end = MIN(group_end(run, run->first), run->end);
-	struct digests head = { .first = run->first, .cnt = head_end - run->first };
-	struct digests groups = { .level = 1, .cnt = run->group_cnt, .bytes = run->groups };
-	struct digests rest = { .first = MAX(group_begin(run, run->end - 1), run->first) };
-	int r = 0;
-
-	if (run->head) {
-		head.bytes = run->head + slot_in_blk(b, head.first) * b->geo.digest_stride;
-		r = put_digests(b, head, d);
-	}
-	groups.first = slot_blk(b, round_up(run->first, b->geo.digests_per_block));
-	if (!r)
-		r = put_digests(b, groups, d);
-	if (r || owns_group(run, run->end - 1))
-		return r;
-	rest.cnt = run->end - rest.first;
-	rest.bytes = run->open + slot_in_blk(b, rest.first) * b->geo.digest_stride;
-	return put_digests(b, rest, d);
-}
-
-int verity_run_commit(struct verity_run *run, struct diag *d)
-{
-	if (run->next != run->end)
-		return diag_set(d, -EINVAL,
-		                "a run lacks %" PRIu64 " of its %" PRIu64 " data blocks",
-		                run->end - run->next, run->end - run->first);
-	if (run->first == run->end)
-		return 0;
-	return note_add(run->b, run->end - run->first, commit(run, d));
+	return verity_build_note(b, cnt, add_zero_blocks(b, first_blk, cnt, d));
 }
 
 int verity_build_finish(struct verity_build *b, uint8_t *root, struct diag *d)

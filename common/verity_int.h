@@ -9,7 +9,11 @@
 
 #include "verity.h"
 
+#include <pthread.h>
 #include <stdatomic.h>
+
+/* Data blocks hashed per call: 1 MiB of 4 KiB blocks, and 16 KiB of stack for their digests. */
+#define VERITY_BATCH_BLK_CNT 256
 
 /*
  * How a vblk does its work. read has a range that vblk_read() has checked, fills all of it with
@@ -65,6 +69,69 @@ static inline uint32_t verity_digests_in_block(const struct verity_params *p,
 
 	return (uint32_t)MIN(left, g->digests_per_block);
 }
+
+/* ------------------------------------------------------------------------------------------------
+ * builder (verity_build.c), as runs of blocks see it (verity_run.c) */
+
+struct verity_build {
+	struct verity_params params;
+	struct verity_geometry geo;
+	unsigned fanout_bits;
+	struct hash_salted *hasher;
+	verity_sink sink;
+	void *sink_ctx;
+	/* digest of an all-zero data block, of a level-0 block full of those, and so on */
+	uint8_t zero_digest[VERITY_MAX_LEVELS + 1][HASH_MAX_LEN];
+	struct verity_node *anchor; /* of level level_cnt: the root hash is its only digest */
+
+	pthread_mutex_t lock;
+	/* under lock, as is what changes in the nodes: */
+	uint64_t given_cnt;             /* data blocks */
+	size_t open_cnt, peak_open_cnt; /* nodes, without the anchor */
+	int err;                        /* of the first add that failed */
+};
+
+/* A slot is a digest's index in its level: the block it lies in, and its place there. */
+static inline uint64_t verity_slot_blk(const struct verity_build *b, uint64_t slot)
+{
+	return slot >> b->fanout_bits;
+}
+
+static inline uint32_t verity_slot_in_blk(const struct verity_build *b, uint64_t slot)
+{
+	return (uint32_t)slot & (b->geo.digests_per_block - 1);
+}
+
+/* Digests for the slots from first on of one level. */
+struct verity_digests {
+	unsigned level;
+	uint64_t first, cnt;
+	const uint8_t *bytes; /* as they lie in a hash block, digest_stride apart, gaps zero */
+	bool all_equal;       /* then there is only one at bytes */
+};
+
+/* Are these data blocks inside the tree? -EINVAL. */
+int verity_build_check(const struct verity_build *b, uint64_t first_blk, uint64_t cnt,
+                       struct diag *d) MUST_CHECK;
+/*
+ * The digests of at most VERITY_BATCH_BLK_CNT data blocks, as they lie in a hash block. The gaps
+ * between them are left as they are.
+ */
+int verity_build_hash(const struct verity_build *b, uint64_t first_blk, size_t cnt,
+                      const uint8_t *data, uint8_t *digests, struct diag *d) MUST_CHECK;
+/* Puts digests in the tree and goes on with what becomes complete by that. Thread-safe. */
+int verity_build_put(struct verity_build *b, struct verity_digests put, struct diag *d) MUST_CHECK;
+/* Hands len bytes of level, from block blk on, to the sink, if there is one. */
+int verity_build_give(const struct verity_build *b, unsigned level, uint64_t blk, const void *buf,
+                      size_t len, struct diag *d) MUST_CHECK;
+/* The same for cnt blocks that are full of what level has over zeros. */
+int verity_build_give_zero(const struct verity_build *b, unsigned level, uint64_t first,
+                           uint64_t cnt, struct diag *d) MUST_CHECK;
+/*
+ * Counts cnt data blocks as given, or (err) remembers why they were not: the tree cannot be
+ * finished then. Returns err.
+ */
+int verity_build_note(struct verity_build *b, uint64_t cnt, int err) MUST_CHECK;
 
 /* ------------------------------------------------------------------------------------------------
  * cache of proven hash blocks (verity_cache.c) */

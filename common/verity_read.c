@@ -7,7 +7,7 @@
  * A read climbs from the level-0 block it needs to the nearest proven block at hand (the top block
  * always is) and comes down again, proving each block by the one above:
  *
- *     root hash ─► top ─► level 1 ─► level 0 ─► 256 data blocks per round
+ *     root hash ─► top ─► level 1 ─► level 0 ─► VERITY_BATCH_BLK_CNT data blocks at once
  *                  kept     ? ──────── ?  in the walk or in the cache, else read and proven
  */
 #include "verity_int.h"
@@ -15,9 +15,6 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
-
-/* Data blocks read and hashed per round: 1 MiB of 4 KiB blocks, 16 KiB of stack for digests. */
-#define BATCH_BLK_CNT 256
 
 struct counters {
 	atomic_uint_fast64_t data_bytes, data_blks, hash_blks;
@@ -254,11 +251,11 @@ static int read_blocks(struct walk *w, uint64_t blk, uint64_t cnt, uint8_t *buf)
 {
 	const struct reader *r = w->r;
 	size_t block_len = r->params.data_block_len;
-	uint8_t digests[BATCH_BLK_CNT * HASH_MAX_LEN];
+	uint8_t digests[VERITY_BATCH_BLK_CNT * HASH_MAX_LEN];
 	int err = 0;
 
 	for (size_t n; !err && cnt; cnt -= n, blk += n, buf += n * block_len) {
-		n = (size_t)MIN(cnt, BATCH_BLK_CNT);
+		n = (size_t)MIN(cnt, VERITY_BATCH_BLK_CNT);
 		err = blk_read(r->data, blk * block_len, buf, n * block_len, w->d);
 		if (err)
 			return fail_media(w, (struct place){ .level = -1, .blk = blk, .cnt = n },

@@ -80,9 +80,9 @@ int verity_superblock_decode(const uint8_t in[VERITY_SUPERBLOCK_LEN], struct ver
 /*
  * Where finished hash blocks go: len bytes at off, counted from the start of the tree (level
  * positions as in the geometry). len is one hash block, or many where zero ranges make equal ones.
- * Called from the thread that completed the block, never twice for one place, possibly from several
- * threads at once, and in no order. Its error (with its sentence) becomes that of the add. NULL:
- * only the root hash is wanted.
+ * Called from the thread that completed the block, possibly from several threads at once, in no
+ * order, and never twice for one place (but see struct verity_run). Its error (with its sentence)
+ * becomes that of the add. NULL: only the root hash is wanted.
  */
 typedef int (*verity_sink)(void *ctx, uint64_t off, const void *buf, size_t len, struct diag *d);
 
