@@ -313,10 +313,16 @@ static void check_old_or_new(const struct fixture *f, const char *old, int r, co
 	assert_int_equal(count_entries(f->dir), 1);
 }
 
+static bool has_the_disk(const struct fixture *f)
+{
+	return access(f->path, F_OK) == 0 && is_the_disk(f->path);
+}
+
 static void fail_every_call(struct fixture *f)
 {
 	static const char *const olds[] = { NULL, "the old file" };
 	static const int errs[] = { ENOSPC, EIO };
+	unsigned flushed = 0, dir_flushed = 0;
 
 	for (size_t i = 0; i < ARRAY_LEN(olds) * ARRAY_LEN(errs); i++) {
 		const char *old = olds[i % 2];
@@ -335,8 +341,18 @@ static void fail_every_call(struct fixture *f)
 			if (r != 0)
 				assert_int_equal(r, -errs[i / 2]);
 			assert_true(k < 50);
+			if (strstr(d.text, "cannot flush it:")) { /* before it takes the name */
+				flushed++;
+				assert_false(has_the_disk(f));
+			}
+			if (strstr(d.text, "cannot flush its directory")) { /* behind it */
+				dir_flushed++;
+				assert_true(has_the_disk(f));
+			}
 		}
 	}
+	assert_int_equal(flushed, ARRAY_LEN(olds) * ARRAY_LEN(errs));
+	assert_int_equal(dir_flushed, ARRAY_LEN(olds) * ARRAY_LEN(errs));
 }
 
 static void any_failing_call_leaves_the_old_file_or_none(void **state)
