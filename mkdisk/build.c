@@ -8,6 +8,7 @@
 #include "contents.h"
 #include "output.h"
 #include "populate.h"
+#include "precautions.h"
 #include "stream.h"
 
 #include <errno.h>
@@ -126,61 +127,15 @@ static int open_source(struct build *b, void (*on_excluded)(void *, const char *
 	return 0;
 }
 
-/* The real path of a file that may not exist yet; NULL when even its directory does not. */
-static char *real_path_of_new(const char *path)
-{
-	scoped_free char *copy = strdup(path), *dir = NULL, *joined = NULL;
-	char *name = copy ? strrchr(copy, '/') : NULL;
-
-	if (!copy)
-		return NULL;
-	if (name)
-		*name = '\0';
-	dir = realpath(!name ? "." : name == copy ? "/" : copy, NULL);
-	if (!dir || asprintf(&joined, "%s/%s", dir, name ? name + 1 : copy) < 0)
-		return NULL;
-	return take_ptr(joined);
-}
-
 /* A disk among the files that go into it would change what goes in the next time. */
 static int check_disk_is_outside(const struct build *b, struct diag *d)
 {
-	scoped_free char *dir = realpath(b->opt->source, NULL);
-	scoped_free char *disk =
-	        b->target.exists ? realpath(b->opt->disk, NULL) : real_path_of_new(b->opt->disk);
-	size_t len = dir ? strlen(dir) : 0;
-
-	if (b->opt->root_hash_only || !disk || !dir ||
-	    strcmp(source_kind(b->source), "directory") != 0)
-		return 0;
-	if (strncmp(disk, dir, len) != 0 || disk[len] != '/')
+	if (b->opt->root_hash_only || strcmp(source_kind(b->source), "directory") != 0 ||
+	    !precaution_is_inside(b->opt->disk, b->opt->source))
 		return 0;
 	return diag_set(d, -EINVAL,
 	                "%s: lies inside the source directory %s and would contain itself",
 	                b->opt->disk, b->opt->source);
-}
-
-/* By its text alone: does the link's target lie outside the tree? */
-static bool leads_out(const struct tree_node *n)
-{
-	const char *p = n->target;
-	int depth = -1; /* of the directory the link lies in; the root's is 0 */
-
-	for (const struct tree_node *up = n; up->parent; up = up->parent)
-		depth++;
-	if (*p == '/')
-		return true;
-	while (*p && depth >= 0) {
-		size_t len = strcspn(p, "/");
-
-		if (len == 2 && memcmp(p, "..", 2) == 0)
-			depth--;
-		else if (len > 0 && !(len == 1 && *p == '.'))
-			depth++;
-		p += len;
-		p += strspn(p, "/");
-	}
-	return depth < 0;
 }
 
 /* Links are kept as they are; whoever mounts the disk should know where they lead. */
@@ -193,17 +148,20 @@ static void warn_about_links(const struct build *b)
 	for (uint32_t i = 0; i < b->tree->node_cnt; i++) {
 		const struct tree_node *n = b->tree->node[i];
 
-		if (!n->target || !leads_out(n))
+		if (!n->target || !precaution_leads_out(n))
 			continue;
 		first = first ? first : n;
 		cnt++;
 	}
-	if (cnt > 0)
-		warn(b, "%u symbolic link%s of the source lead%s out of the disk: %s to %s%s", cnt,
-		     cnt > 1 ? "s" : "", cnt > 1 ? "" : "s",
-		     tree_quote_path(first, name, sizeof(name)),
-		     text_quote(first->target, strlen(first->target), target, sizeof(target)),
-		     cnt > 1 ? " and others" : "");
+	if (cnt == 0)
+		return;
+	tree_quote_path(first, name, sizeof(name));
+	text_quote(first->target, strlen(first->target), target, sizeof(target));
+	if (cnt == 1)
+		warn(b, "the symbolic link %s leads out of the disk, to %s", name, target);
+	else
+		warn(b, "%u symbolic links lead out of the disk: %s to %s, and others", cnt, name,
+		     target);
 }
 
 /* ---- the plans ---- */

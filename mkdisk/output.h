@@ -26,9 +26,9 @@ struct output;
  * size is the disk's. */
 struct output_target {
 	bool exists, is_block_device;
-	uint64_t len;        /* 0 when it does not exist */
-	uint32_t sector_len; /* logical sector of a device; 512 for a file */
-	char signature[64];  /* "" or what is on it: "GPT", "EROFS", "dm-verity", "ext4", ... */
+	uint64_t len;          /* 0 when it does not exist */
+	uint32_t sector_len;   /* logical sector of a device; 512 for a file */
+	const char *signature; /* NULL or what is on it: "GPT", "EROFS", "ext2/3/4", ... (static) */
 };
 /* -EINVAL: directory, or another kind of file. */
 int output_probe(const char *path, struct output_target *out, struct diag *d) MUST_CHECK;
