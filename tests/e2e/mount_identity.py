@@ -4,8 +4,6 @@
 mount_identity.py root|user: who mounts and reads. The packers are mkfs.erofs and veritysetup, so nothing here can agree
 with itself by mistake.
 """
-import hashlib
-import mmap
 import os
 import random
 import stat
@@ -15,18 +13,13 @@ import sys
 
 from mountlib import (NOBODY, as_user, flat_disk, gpt_disk, main, mount_table, mounted, require, require_fuse, sandbox,
                       start)
+from treelib import compare, relative_paths, write
 
 UID = {'root': None, 'user': NOBODY}[sys.argv[1]]
 MANY, DEPTH = 100_000, 1000
 NAMES = ['plain', 'with space', 'tab\there', 'new\nline', 'quote"back\\slash', '-dash', 'comma,dot.', 'umlaut-\u00fc',
          '\u4e2d\u6587', 'emoji-\U0001f600', b'\xff\xfe-not-utf8'.decode('utf-8', 'surrogateescape'), 'n' * 254]
 SIZES = [0, 1, 100, 4000, 4095, 4096, 4097, 8191, 8192, 131071, 131072, 131073, 1 << 20, (1 << 20) + 1, 3_000_001]
-
-
-def write(path, content, mode=0o644):
-    with open(path, 'wb') as file:
-        file.write(content)
-    os.chmod(path, mode)
 
 
 def try_xattr(path, name, value):
@@ -94,76 +87,6 @@ def make_sparse():
             file.seek(at)
             file.write(b'data at %d' % at)
     return top
-
-
-# ---- comparing ----
-
-def relative_paths(top):
-    """All paths below top, from the directories' own listings; directories before what is in them."""
-    todo, found = [''], []
-    while todo:
-        path = todo.pop()
-        found.append(path)
-        with os.scandir(os.path.join(top, path)) as entries:
-            for entry in sorted(entries, key=lambda e: e.name):
-                below = os.path.join(path, entry.name)
-                if entry.is_dir(follow_symlinks=False):
-                    todo.append(below)
-                else:
-                    found.append(below)
-    return sorted(found)
-
-
-def digest(path):
-    with open(path, 'rb') as file:
-        return hashlib.file_digest(file, 'sha256').hexdigest()
-
-
-def digest_mapped(path):
-    with open(path, 'rb') as file, mmap.mmap(file.fileno(), 0, mmap.MAP_SHARED, mmap.PROT_READ) as pages:
-        return hashlib.sha256(pages).hexdigest()
-
-
-def compare_attributes(source, mounted_path):
-    a, b = os.lstat(source), os.lstat(mounted_path)
-    assert stat.S_IFMT(a.st_mode) == stat.S_IFMT(b.st_mode), mounted_path
-    if stat.S_ISDIR(a.st_mode):
-        assert a.st_mode == b.st_mode, mounted_path
-    else:
-        assert (a.st_mode, a.st_nlink, a.st_size) == (b.st_mode, b.st_nlink, b.st_size), mounted_path
-    assert (b.st_uid, b.st_gid, b.st_mtime_ns, b.st_ctime_ns) == (0, 0, 0, 0), mounted_path
-    assert a.st_rdev == b.st_rdev, mounted_path
-    if stat.S_ISLNK(a.st_mode):
-        assert os.readlink(source) == os.readlink(mounted_path), mounted_path
-        return
-    names = sorted(os.listxattr(source))
-    assert names == sorted(os.listxattr(mounted_path)), mounted_path
-    for name in names:
-        assert os.getxattr(source, name) == os.getxattr(mounted_path, name), (mounted_path, name)
-
-
-def compare_content(source, mounted_path):
-    status = os.lstat(mounted_path)
-    if not stat.S_ISREG(status.st_mode):
-        return
-    if os.getuid() != 0 and not status.st_mode & 0o004:
-        try:
-            open(mounted_path, 'rb').close()
-        except PermissionError:
-            return
-        raise AssertionError(f'{mounted_path}: permissions are not checked')
-    assert digest(source) == digest(mounted_path), mounted_path
-    if status.st_size:
-        assert digest(source) == digest_mapped(mounted_path), mounted_path
-
-
-def compare(top, mountpoint):
-    """As root on the source for what only root can read there; the mount is read as who mounted."""
-    paths = relative_paths(top)
-    assert paths == relative_paths(mountpoint)
-    for path in paths:
-        compare_attributes(os.path.join(top, path), os.path.join(mountpoint, path))
-        compare_content(os.path.join(top, path), os.path.join(mountpoint, path))
 
 
 # ---- claims ----
