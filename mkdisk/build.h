@@ -15,7 +15,7 @@
 
 #include <stdatomic.h>
 
-/* What the user asked for; all strings are borrowed. BUILD_OPTIONS_INIT holds the defaults. */
+/* What the user asked for; all strings are borrowed. options_parse() fills in the defaults. */
 #define BUILD_MAX_JOBS CONTENTS_MAX_JOBS
 struct build_options {
 	const char *disk, *source;
