@@ -23,13 +23,23 @@ names=$(seq 0 60)
 mkdir -m 755 tree shuffled
 for i in $names; do file tree "$i"; done
 ln -s 'd1/file 6' tree/link
+ln 'tree/d1/file 6' 'tree/d4/second name'
 sleep 0.01
 ln -s 'd1/file 6' shuffled/link
 for i in $(printf '%s\n' $names | shuf); do file shuffled "$i"; done
+mv 'shuffled/d1/file 6' 'shuffled/d4/second name' # the other name is the older one here
+ln 'shuffled/d4/second name' 'shuffled/d1/file 6'
 for dir in tree shuffled; do
     truncate -s 60M "$dir/big" && printf x | dd of="$dir/big" bs=1 seek=40000000 conv=notrunc status=none
     chmod 644 "$dir/big"
 done
+mkdir ram
+if mount -t tmpfs none ram 2>/dev/null; then # lists directories and numbers inodes in its own way
+    trap 'umount "$work/ram"; rm -rf "$work"' EXIT
+    cp -a shuffled ram/tree
+else
+    echo "note: no tmpfs can be mounted here"
+fi
 find shuffled -exec touch -h -d '2001-02-03 04:05:06.789' {} +
 
 # same NAME COMMAND...: the command makes $work/out/disk and prints the result, both equal to the first ones
@@ -62,6 +72,8 @@ for layout in "--size=150M" "--layout=flat"; do
     make="$mkdisk -q $layout"
     same "$layout as it is" $make out/disk tree
     same "$layout one thread" $make -j1 out/disk tree
+    same "$layout two threads" $make -j2 out/disk tree
+    same "$layout seven threads" $make -j7 out/disk tree
     same "$layout many threads" $make -j16 out/disk tree
     same "$layout other directory" in_dir / $make "$work/out/disk" "$work/tree"
     same "$layout inside the source" in_dir tree $make ../out/disk .
@@ -70,6 +82,7 @@ for layout in "--size=150M" "--layout=flat"; do
     same "$layout SOURCE_DATE_EPOCH" env SOURCE_DATE_EPOCH=1700000000 $make out/disk tree
     same "$layout empty environment" env -i $make out/disk tree
     same "$layout shuffled, other times" $make out/disk shuffled
+    [ ! -d ram/tree ] || same "$layout on tmpfs" $make out/disk ram/tree
     same "$layout over another file" over $make out/disk tree
     same "$layout with a record" $make --record=out/record out/disk tree
     [ -n "${first_sum-}" ] && [ "$(jq -r .file_hash_sha256 out/record)" = "${first_sum%% *}" ] ||
