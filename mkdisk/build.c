@@ -166,6 +166,17 @@ static void warn_about_links(const struct build *b)
 
 /* ---- the plans ---- */
 
+/* Its partition is planned, but who would sign the root hash is not known yet. */
+static int refuse_signature(const struct definitions *defs, struct diag *d)
+{
+	if (defs->signature == SIZE_MAX)
+		return 0;
+	return diag_set(d, -EOPNOTSUPP,
+	                "%s: Verity=signature: mkdisk does not write signatures, leave this "
+	                "partition out",
+	                defs->v[defs->signature].file);
+}
+
 static int make_definitions(struct build *b, struct diag *d)
 {
 	int r;
@@ -176,6 +187,8 @@ static int make_definitions(struct build *b, struct diag *d)
 		r = definitions_default(&b->defs, d);
 	else
 		r = definitions_load(b->opt->definitions, b->opt->definition_cnt, &b->defs, d);
+	if (r == 0)
+		r = refuse_signature(b->defs, d);
 	if (r < 0)
 		return r;
 	b->identity = calloc(1, sizeof(*b->identity));
@@ -228,16 +241,6 @@ static int find_sector_len(const struct build *b, uint32_t *out, struct diag *d)
 	return 0;
 }
 
-/*
- * Would the release make a file system of 512-byte blocks, which we do not? The disk is then made
- * as on a file: half of what the release does would give trees that no hash partition holds.
- */
-static bool has_too_small_sectors(const struct build *b)
-{
-	return !is_flat(b) && b->target.is_block_device && b->target.sector_len < 4096 &&
-	       b->compat.erofs_block_is_fs_sector;
-}
-
 static int find_disk_len(const struct build *b, const struct disk_plan_options *opt, uint64_t *out,
                          struct diag *d)
 {
@@ -258,9 +261,9 @@ static int find_disk_len(const struct build *b, const struct disk_plan_options *
 static int plan_repart(struct build *b, struct diag *d)
 {
 	struct disk_plan_options opt = {
-		/* not that of the device: what is proven should not depend on where it lies */
-		.fs_sector_len = 4096,      .table_by_repart = b->opt->table_by_repart,
-		.disk_id = b->opt->disk_id, .coverage = b->opt->coverage,
+		.table_by_repart = b->opt->table_by_repart,
+		.disk_id = b->opt->disk_id,
+		.coverage = b->opt->coverage,
 		.compat = &b->compat,
 	};
 	uint64_t disk_len = 0;
@@ -268,8 +271,8 @@ static int plan_repart(struct build *b, struct diag *d)
 
 	if (r < 0)
 		return r;
-	opt.fs_sector_len = compat_fs_sector_len(
-	        &b->compat, b->target.is_block_device && !has_too_small_sectors(b), opt.sector_len);
+	opt.fs_sector_len =
+	        compat_fs_sector_len(&b->compat, b->target.is_block_device, opt.sector_len);
 	r = find_disk_len(b, &opt, &disk_len, d);
 	if (r < 0)
 		return r;
@@ -302,16 +305,6 @@ static int make_plans(struct build *b, struct diag *d)
 	if (r < 0)
 		return r;
 	return plan_disk(b, d);
-}
-
-static void warn_about_sectors(const struct build *b)
-{
-	if (has_too_small_sectors(b))
-		warn(b,
-		     "%s: systemd 262 makes blocks of 512 bytes on such a device; this disk is "
-		     "made as "
-		     "on a file, with blocks of 4096",
-		     b->opt->disk);
 }
 
 /* ---- the bytes ---- */
@@ -571,7 +564,6 @@ int build_disk(const struct build_options *opt, const struct build_hooks *hooks,
 	if (r < 0)
 		return r;
 	warn_about_links(b);
-	warn_about_sectors(b);
 	r = write_disk(b, out, d);
 	if (r < 0)
 		return r;
@@ -582,23 +574,39 @@ int build_disk(const struct build_options *opt, const struct build_hooks *hooks,
 
 struct lines {
 	char *text;
-	size_t len;
+	size_t len, cap;
 	bool failed;
 };
+
+static bool lines_reserve(struct lines *l, size_t more)
+{
+	size_t cap = MAX(l->cap, 4 * KIB);
+	char *grown;
+
+	while (cap - l->len < more)
+		cap *= 2;
+	if (cap == l->cap)
+		return true;
+	grown = realloc(l->text, cap);
+	if (!grown)
+		return false;
+	l->text = grown;
+	l->cap = cap;
+	return true;
+}
 
 static void add_line(void *ctx, const char *path, const char *pattern)
 {
 	struct lines *l = ctx;
-	char quoted[TEXT_QUOTE_LEN], *grown = NULL;
-	int n = asprintf(&grown, "%s%s\t%s\n", l->text ? l->text : "", pattern,
-	                 text_quote(path, strlen(path), quoted, sizeof(quoted)));
+	char quoted[TEXT_QUOTE_LEN];
+	size_t room = strlen(pattern) + sizeof(quoted) + sizeof("\t\n");
 
-	if (n < 0) {
+	if (!lines_reserve(l, room)) {
 		l->failed = true;
 		return;
 	}
-	free(l->text);
-	l->text = grown;
+	text_quote(path, strlen(path), quoted, sizeof(quoted));
+	l->len += (size_t)snprintf(l->text + l->len, room, "%s\t%s\n", pattern, quoted);
 }
 
 int build_list_excluded(const struct build_options *opt, char **result, struct diag *d)

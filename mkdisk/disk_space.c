@@ -159,12 +159,14 @@ static int set_block_sizes(struct disk_space *s, struct diag *d)
 
 	if (s->opt->compat->erofs_block_is_fs_sector &&
 	    fs_sector_len(s, s->defs->data) < EROFS_BLOCK_LEN)
-		return diag_set(d, -EOPNOTSUPP,
-		                "%s: %s makes an EROFS of %" PRIu64
-		                "-byte blocks here, we make %d; say FileSystemSectorSize=4096 in "
-		                "the definitions, or --compat=systemd-258..261",
-		                data->file, s->opt->compat->systemd_name,
-		                fs_sector_len(s, s->defs->data), EROFS_BLOCK_LEN);
+		return diag_set(
+		        d, -EOPNOTSUPP,
+		        "%s: %s makes an EROFS of %" PRIu64
+		        "-byte blocks here, mkdisk makes %d; --compat=systemd-258.0, a file "
+		        "that is then copied to the device, or FileSystemSectorSize=4096 in "
+		        "the definitions are the ways out",
+		        data->file, s->opt->compat->systemd_name, fs_sector_len(s, s->defs->data),
+		        EROFS_BLOCK_LEN);
 	s->verity = (struct verity_params){
 		.alg = HASH_SHA256,
 		.hash_type = 1,
