@@ -127,15 +127,35 @@ static int open_source(struct build *b, void (*on_excluded)(void *, const char *
 	return 0;
 }
 
-/* A disk among the files that go into it would change what goes in the next time. */
-static int check_disk_is_outside(const struct build *b, struct diag *d)
+/* What is written among the files that go in would change what goes in the next time. */
+static int check_is_outside(const struct build *b, const char *path, struct diag *d)
 {
-	if (b->opt->root_hash_only || strcmp(source_kind(b->source), "directory") != 0 ||
-	    !precaution_is_inside(b->opt->disk, b->opt->source))
+	if (strcmp(source_kind(b->source), "directory") != 0 ||
+	    !precaution_is_inside(path, b->opt->source))
 		return 0;
 	return diag_set(d, -EINVAL,
-	                "%s: lies inside the source directory %s and would contain itself",
-	                b->opt->disk, b->opt->source);
+	                "%s: lies inside the source directory %s and would become part of it", path,
+	                b->opt->source);
+}
+
+static int check_record(const struct build *b, struct diag *d)
+{
+	int r = record_check_path(b->opt->record, d);
+
+	if (r < 0)
+		return r;
+	if (precaution_is_same(b->opt->record, b->opt->disk))
+		return diag_set(d, -EINVAL, "%s: is given for the disk and for its record",
+		                b->opt->record);
+	return check_is_outside(b, b->opt->record, d);
+}
+
+/* Can everything be written where it is wanted? */
+static int check_places(const struct build *b, struct diag *d)
+{
+	int r = b->opt->root_hash_only ? 0 : check_is_outside(b, b->opt->disk, d);
+
+	return r == 0 && b->opt->record ? check_record(b, d) : r;
 }
 
 /* Links are kept as they are; whoever mounts the disk should know where they lead. */
@@ -548,13 +568,10 @@ int build_disk(const struct build_options *opt, const struct build_hooks *hooks,
 	r = output_probe(opt->disk, &b->target, d);
 	if (r < 0)
 		return r;
-	r = opt->record ? record_check_path(opt->record, d) : 0;
-	if (r < 0)
-		return r;
 	r = open_source(b, NULL, NULL, d);
 	if (r < 0)
 		return r;
-	r = check_disk_is_outside(b, d);
+	r = check_places(b, d);
 	if (r < 0)
 		return r;
 	r = make_plans(b, d);

@@ -9,13 +9,13 @@
 #include <stdio.h>
 
 /* The real path of a file that may not exist yet; NULL when even its directory does not. */
-static char *real_path_of_new(const char *path)
+static char *real_path_of(const char *path)
 {
 	scoped_free char *copy = strdup(path), *dir = NULL, *joined = NULL;
-	char *name = copy ? strrchr(copy, '/') : NULL;
+	char *name = copy ? strrchr(copy, '/') : NULL, *whole = realpath(path, NULL);
 
-	if (!copy)
-		return NULL;
+	if (whole || !copy)
+		return whole;
 	if (name)
 		*name = '\0';
 	dir = realpath(!name ? "." : name == copy ? "/" : copy, NULL);
@@ -26,14 +26,18 @@ static char *real_path_of_new(const char *path)
 
 bool precaution_is_inside(const char *path, const char *dir)
 {
-	scoped_free char *real_dir = realpath(dir, NULL);
-	scoped_free char *real_path = realpath(path, NULL);
+	scoped_free char *real_dir = realpath(dir, NULL), *real_path = real_path_of(path);
 	size_t len = real_dir ? strlen(real_dir) : 0;
 
-	if (!real_path)
-		real_path = real_path_of_new(path);
 	return real_dir && real_path && strncmp(real_path, real_dir, len) == 0 &&
 	       (real_path[len] == '/' || strcmp(real_dir, "/") == 0);
+}
+
+bool precaution_is_same(const char *a, const char *b)
+{
+	scoped_free char *real_a = real_path_of(a), *real_b = real_path_of(b);
+
+	return real_a && real_b && strcmp(real_a, real_b) == 0;
 }
 
 bool precaution_leads_out(const struct tree_node *n)

@@ -9,7 +9,9 @@
 #include "output.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
+#include <libgen.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <sys/stat.h>
@@ -456,6 +458,20 @@ int record_text(const struct record *r, char **out, struct diag *d)
 	return finish(&j, out, d);
 }
 
+/* May path be replaced, or, where it exists, at least be written? */
+static int check_access(const char *path, bool exists, struct diag *d)
+{
+	scoped_free char *copy = strdup(path);
+
+	if (!copy)
+		return diag_set(d, -ENOMEM, "out of memory");
+	if (faccessat(AT_FDCWD, dirname(copy), W_OK | X_OK, AT_EACCESS) == 0)
+		return 0;
+	if (exists && faccessat(AT_FDCWD, path, W_OK, AT_EACCESS) == 0)
+		return 0;
+	return diag_set_errno(d, -errno, "%s: cannot be written", path);
+}
+
 int record_check_path(const char *path, struct diag *d)
 {
 	struct output_target target;
@@ -469,7 +485,7 @@ int record_check_path(const char *path, struct diag *d)
 	if (target.is_block_device)
 		return diag_set(d, -EINVAL, "%s: is a block device, expected a file for the record",
 		                path);
-	return 0;
+	return check_access(path, target.exists, d);
 }
 
 int record_write(const char *text, const char *path, struct diag *d)

@@ -159,10 +159,11 @@ static int set_hash(struct options *o, const char *value, struct diag *d)
 static int set_salt(struct options *o, const char *value, struct diag *d)
 {
 	struct verity_params *p = &o->image.params;
-	size_t len = strcmp(value, "-") == 0 ? 0 : strlen(value);
+	const char *hex = strcmp(value, "-") == 0 ? "" : value;
+	size_t len = strlen(hex);
 
 	o->has_params = true;
-	if (len % 2 != 0 || len / 2 > sizeof(p->salt) || hex_decode(value, p->salt, len / 2) < 0)
+	if (len % 2 != 0 || len / 2 > sizeof(p->salt) || hex_decode(hex, p->salt, len / 2) < 0)
 		return diag_set(d, -EINVAL,
 		                "--salt is \"%s\", expected up to %zu bytes as hexadecimal digits, "
 		                "or - for none",

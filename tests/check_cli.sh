@@ -81,7 +81,7 @@ done
 for wrong in --salt= --salt=0 --salt=xy --uuid=1 --verity-uuid=1 --size=1G --definitions=repart --sector-size=512; do
     mistake mkdisk "$mkdisk" --layout=flat "$wrong" "$work/disk" "$work/model"
 done
-mistake mkdisk "$mkdisk" "$work/model/disk" "$work/model" # would contain itself
+mistake mkdisk "$mkdisk" "$work/model/disk" "$work/model" # would become part of it
 mistake mkdisk "$mkdisk" "$work" "$work/model"            # a directory is no disk
 [ -e "$work/disk" ] || [ -e "$work/model/disk" ] && fail "a mistake left a file behind"
 exit $bad

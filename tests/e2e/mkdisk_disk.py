@@ -241,7 +241,7 @@ def unreadable_content_is_named_and_leaves_nothing(p):
 @test
 def disk_inside_its_source_is_refused(p):
     _, err = p.run(disk=p.at('model/disk'), status=USAGE)
-    expect_in('contain itself', err)
+    expect_in('become part of it', err)
     _, err = p.run(disk=p.at('out/../model/sub/disk'), status=USAGE)
     expect(os.path.exists(p.at('model/disk')), False, 'a disk')
 
@@ -293,6 +293,10 @@ def record_names_every_file_and_its_digest(p):
 
 @test
 def record_that_cannot_be_written_is_told_before_the_work(p):
+    expect_in('No such file', p.run('--record=' + p.at('none/record'), status=FAILED)[1])
+    expect_in('for its record', p.run('--record=' + p.disk, status=USAGE)[1])
+    expect_in('become part of it', p.run('--record=' + p.at('model/record'), status=USAGE)[1])
+    expect(p.listing(), [], 'files')
     _, err = p.run('--record=' + p.at('out'), status=USAGE)
     expect(p.listing(), [], 'files')
 
@@ -429,25 +433,61 @@ def device_gets_the_bytes_of_a_file_whatever_was_on_it(p):
 
 
 @test
-def device_with_small_sectors_is_made_as_a_file_and_that_is_said(p):
+def device_with_small_sectors_is_refused_with_the_ways_out(p):
+    with loop_device(p, 512, 96 << 20) as (device, backing):
+        before = sha256(backing)
+        _, err = p.run(disk=device, status=REFUSED)
+        expect_in('--compat=systemd-258.0', err)
+        expect_in('copied to the device', err)
+        expect(sha256(backing), before, 'SHA-256 of the untouched device')
+
+
+@test
+def definitions_may_ask_for_blocks_of_4096_on_such_a_device(p):
+    os.mkdir(p.at('defs'))
+    names = {'data': 'Format=erofs\nCopyFiles=/:/\n', 'hash': 'SizeMinBytes=64M\n'}
+    for role, more in names.items():
+        p.write(p.at(f'defs/{role}.conf'), f'[Partition]\nType=linux-generic\nVerity={role}\nVerityMatchKey=m\n'
+                f'FileSystemSectorSize=4096\n{more}'.encode())
     with loop_device(p, 512, 96 << 20) as (device, _):
-        out, err = p.run(disk=device)
-        expect_in('512', err)
-        expect(json.loads(out)[0]['roothash'], p.root('--size=96M'), 'root hash')
+        out, _ = p.run('--definitions=' + p.at('defs'), disk=device)
+        expect(json.loads(out)[0]['roothash'], p.root('--definitions=' + p.at('defs'), '--size=96M'), 'root hash')
+
+
+@test
+def signature_partition_is_refused(p):
+    os.mkdir(p.at('defs'))
+    names = {'data': 'Format=erofs\nCopyFiles=/:/\n', 'hash': '', 'signature': ''}
+    types = {'data': 'usr-x86-64', 'hash': 'usr-x86-64-verity', 'signature': 'usr-x86-64-verity-sig'}
+    for role, more in names.items():
+        p.write(p.at(f'defs/{role}.conf'),
+                f'[Partition]\nType={types[role]}\nVerity={role}\nVerityMatchKey=m\n{more}'.encode())
+    _, err = p.run('--definitions=' + p.at('defs'), status=REFUSED)
+    expect_in('signature.conf', err)
+    expect(p.listing(), [], 'files')
+
+
+@test
+def long_list_of_what_is_excluded_is_complete(p):
+    for i in range(20000):
+        p.write(p.at(f'model/many{i}'), b'')
+    out, _ = p.run('--list-excluded', '--exclude=many*')
+    expect(len(out.splitlines()), 20000, 'lines')
+    expect_in('many*\t"many19999"\n', out)
 
 
 @test
 def device_in_use_is_refused(p):
     with loop_device(p, 512, 96 << 20) as (device, _):
         subprocess.run(['mkfs.ext4', '-q', device], check=True)
-        expect_in('ext', p.run(disk=device, status=FAILED)[1])
+        expect_in('ext', p.run('--compat=systemd-258.0', disk=device, status=FAILED)[1])
         os.mkdir(p.at('mnt'))
         subprocess.run(['mount', device, p.at('mnt')], check=True)
         try:
-            p.run('--force', disk=device, status=FAILED)
+            p.run('--compat=systemd-258.0', '--force', disk=device, status=FAILED)
         finally:
             subprocess.run(['umount', p.at('mnt')], check=True)
-        p.run('--force', disk=device)
+        p.run('--compat=systemd-258.0', '--force', disk=device)
 
 
 @test

@@ -77,6 +77,9 @@ static void paths_inside_are_found_through_links(void **state)
 	assert_true(precaution_is_inside("/no-such-file", "/"));
 	assert_int_equal(chdir(model), 0);
 	assert_true(precaution_is_inside("disk", "."));
+	assert_true(precaution_is_same("disk", "./disk"));
+	assert_false(precaution_is_same("disk", "../disk"));
+	assert_false(precaution_is_same("/no-such/disk", "/no-such/disk"));
 	assert_false(precaution_is_inside("../disk", "."));
 	assert_int_equal(chdir("/"), 0);
 	support_remove_dir(dir);

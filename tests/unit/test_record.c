@@ -329,6 +329,7 @@ static void record_goes_to_files_only(void **state)
 
 	assert_int_equal(record_check_path("-", &d), -EINVAL);
 	assert_int_equal(record_check_path(f->dir, &d), -EINVAL);
+	assert_int_equal(record_check_path("/nonexistent/record", &d), -ENOENT);
 	snprintf(path, sizeof(path), "%s/record.json", f->dir);
 	assert_int_equal(record_check_path(path, &d), 0);
 	assert_int_equal(record_write("first, and longer\n", path, &d), 0);
