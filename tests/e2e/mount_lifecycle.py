@@ -78,6 +78,8 @@ def every_way_of_naming_the_areas_works():
     length = make_image(TREE, image)
     root = add_hash_tree(image, hashes)
     bare_root = add_hash_tree(image, bare, 0, '--no-superblock', '--hash=sha512', '--data-block-size=1024')
+    unsalted = sandbox.file('unsalted')
+    unsalted_root = add_hash_tree(image, unsalted, 0, '--no-superblock', '--salt=-')
     root_file = sandbox.file('root.txt')
     with open(root_file, 'w', encoding='ascii') as file:
         file.write(ROOT + '\n')
@@ -86,6 +88,7 @@ def every_way_of_naming_the_areas_works():
             (image, root, '-o', f'hash_device={hashes},data_blocks={length // 4096}'),
             (image, bare_root, f'--hash-device={bare}', '--no-superblock', '--hash', 'sha512', '--salt=00',
              '--data-block-size=1024', f'--data-blocks={length // 1024}'),
+            (image, unsalted_root, f'--hash-device={unsalted}', '--no-superblock', '--salt=-'),
             (DISK, ROOT, f'--hash-offset={LENGTH}'),
             (DISK, ROOT, '-o', f'ro,noauto,nofail,_netdev,x-systemd.automount,hash-offset={LENGTH}'),
             (DISK, WRONG, f'--root-hash-file={root_file}'),  # the last one counts
