@@ -241,7 +241,7 @@ static int check_dirent_type(const struct erofs_dirent *de, const struct erofs_i
 
 static int take_entry(struct walk *w, const struct erofs_dirent *de)
 {
-	bool enter;
+	bool enter = false;
 	int r;
 
 	if (w->entries_left == 0)
@@ -342,7 +342,7 @@ static int step(struct walk *w)
 
 static int run(struct walk *w, const struct erofs_inode *start)
 {
-	bool enter;
+	bool enter = false;
 	int r = path_append(w, "", 0);
 
 	if (!r)
