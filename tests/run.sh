@@ -77,7 +77,7 @@ conf_asan_ubsan() { # address and undefined behaviour sanitizers: unit and hosti
         count_result "asan_ubsan build" 1
 }
 
-conf_fuzz() { # every fuzz target searches for a minute, from its corpus
+conf_fuzz() { # every fuzz target searches for half a minute, from its corpus and a fixed seed
     local target name
     CC=clang build build-fuzz -Dfuzz=true -Db_sanitize=address,undefined -Db_lundef=false || {
         count_result "fuzz build" 1
@@ -87,8 +87,8 @@ conf_fuzz() { # every fuzz target searches for a minute, from its corpus
         [ -f "$target" ] || continue
         name=${target##*/fuzz_}
         mkdir -p "build-fuzz/found/$name"
-        check "fuzz: $name" env UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 "$target" -max_len=24576 \
-            -max_total_time=60 -timeout=20 -verbosity=0 -artifact_prefix="build-fuzz/found/$name-" \
+        check "fuzz: $name" env UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 "$target" -max_len=24576 -seed=1 \
+            -max_total_time=30 -timeout=20 -verbosity=0 -artifact_prefix="build-fuzz/found/$name-" \
             "build-fuzz/found/$name" "tests/fuzz/corpus/$name"
     done
 }
