@@ -579,7 +579,7 @@ static void print_row(const struct option_row *row)
 
 void options_print_help(void)
 {
-	fputs("usage: mkdisk [OPTION]... DISK SOURCE [COMMIT]\n"
+	fputs("Usage: mkdisk [options] DISK SOURCE [COMMIT]\n"
 	      "\n"
 	      "Makes a disk from a model repository: GPT, EROFS and a dm-verity hash tree. The\n"
 	      "root hash on stdout proves every byte of it. The same source gives the same\n"
