@@ -74,17 +74,21 @@ static size_t trimmed_length(const char *s)
 
 /*
  * No path has an empty component, "." or ".."; git takes such patterns and never matches them. One
- * slash at the beginning and one at the end mean something else.
+ * slash at the beginning and one at the end mean something else. Components with wildcards, or
+ * behind them, are not judged: "a**" followed by "//b" does match something.
  */
 static bool has_impossible_component(const char *s, size_t len)
 {
 	size_t at = len > 0 && s[0] == '/';
 	size_t cnt = len > 0 && s[len - 1] == '/' ? len - 1 : len;
+	size_t literal = strcspn(s, "*?[\\");
 
 	while (at <= cnt) {
 		const char *slash = at < cnt ? memchr(s + at, '/', cnt - at) : NULL;
 		size_t n = slash ? (size_t)(slash - (s + at)) : cnt - at;
 
+		if (at + n > literal || (at + n == literal && literal < cnt))
+			return false;
 		if (n == 0 || (s[at] == '.' && (n == 1 || (n == 2 && s[at + 1] == '.'))))
 			return true;
 		at += n + 1;
