@@ -314,6 +314,27 @@ def excluded_files_are_listed_and_left_out(p):
 
 
 @test
+def repository_and_its_checkout_give_one_disk(p):
+    if not shutil.which('git'):
+        raise Skip('git is not installed')
+    maker = os.path.join(os.path.dirname(os.path.abspath(__file__)), '../support/make_model.py')
+    commit = subprocess.run([sys.executable, maker, p.at('hub')], stdout=subprocess.PIPE, check=True).stdout.decode().strip()
+    repository = p.at('hub/tiny.git')
+    shutil.rmtree(p.model)
+    subprocess.run(['git', 'clone', '-q', repository, p.model], check=True, umask=0o022)
+    subprocess.run(['git', '-C', p.model, 'checkout', '-q', commit], check=True, umask=0o022)
+    for layout in ('repart', 'flat'):
+        root = p.root('--root-hash-only', '--layout=' + layout)
+        out = subprocess.run([MKDISK, '-q', '--layout=' + layout, '--root-hash-only', '--json=off', p.disk, repository, commit],
+                             stdout=subprocess.PIPE, check=True).stdout.decode().strip()
+        expect(out, root, 'root hash from the repository, ' + layout)
+    for wrong in ([], ['master'], [commit[:12]], ['0' * 40]):
+        done = subprocess.run([MKDISK, '-q', p.disk, repository, *wrong], stderr=subprocess.PIPE, check=False)
+        expect(done.returncode in (FAILED, USAGE), True, f'refusal of commit {wrong}, exit status {done.returncode}')
+        expect(p.listing(), [], 'files')
+
+
+@test
 def links_that_lead_out_are_kept_and_told(p):
     os.symlink('../config.json', p.at('model/sub/inside'))
     expect(p.run('--root-hash-only')[1], '', 'warnings')
