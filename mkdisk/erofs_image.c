@@ -210,8 +210,10 @@ bool erofs_image_is_meta(const struct erofs_image *img, uint64_t off)
 	return erofs_meta_find_mixed(img->meta, off, &i) || erofs_meta_is_pure(img->meta, off);
 }
 
-void erofs_image_usage(const struct erofs_image *img, size_t *now, size_t *peak)
+void erofs_image_usage(struct erofs_image *img, size_t *now, size_t *peak)
 {
+	pthread_mutex_lock(&img->lock);
 	*now = img->open_now;
 	*peak = img->open_peak;
+	pthread_mutex_unlock(&img->lock);
 }

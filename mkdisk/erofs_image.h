@@ -47,7 +47,7 @@ int erofs_image_finish(struct erofs_image *img, struct diag *d) MUST_CHECK;
  * account of what is missing.
  */
 bool erofs_image_is_meta(const struct erofs_image *img, uint64_t off);
-/* Metadata blocks held open now and the most ever. */
-void erofs_image_usage(const struct erofs_image *img, size_t *now, size_t *peak);
+/* Metadata blocks held open now and the most ever. Thread-safe. */
+void erofs_image_usage(struct erofs_image *img, size_t *now, size_t *peak);
 
 #endif

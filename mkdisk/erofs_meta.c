@@ -14,7 +14,6 @@
 #include "erofs_disk.h"
 
 #define BLOCK_LEN EROFS_PLAN_BLOCK_LEN
-#define NONE      UINT32_MAX
 
 struct mixed {
 	uint32_t blk;
@@ -94,15 +93,18 @@ static int index_nodes(struct erofs_meta *m)
 	return 0;
 }
 
-/* Takes note of the blocks of [off, off + len). Calls come by ascending offset; inode is the next
- * of inode[]. Without m->mixed they are only counted. */
-static void cover(struct erofs_meta *m, uint64_t off, uint64_t len, uint32_t inode, uint32_t *last)
+/*
+ * Takes note of those blocks of [off, off + len) that are behind *last, the last block noted. Calls
+ * come by ascending offset; inode is the next of inode[]. Without m->mixed blocks are only counted.
+ */
+static void cover(struct erofs_meta *m, uint64_t off, uint64_t len, uint32_t inode, int64_t *last)
 {
-	uint32_t blk = (uint32_t)(off / BLOCK_LEN), end = (uint32_t)((off + len - 1) / BLOCK_LEN);
+	int64_t blk = (int64_t)(off / BLOCK_LEN), end = (int64_t)((off + len - 1) / BLOCK_LEN);
 
 	for (blk = MAX(blk, *last + 1); blk <= end; blk++) {
 		if (m->mixed)
-			m->mixed[m->mixed_cnt] = (struct mixed){ .blk = blk, .first = inode };
+			m->mixed[m->mixed_cnt] =
+			        (struct mixed){ .blk = (uint32_t)blk, .first = inode };
 		m->mixed_cnt++;
 	}
 	*last = end;
@@ -111,7 +113,7 @@ static void cover(struct erofs_meta *m, uint64_t off, uint64_t len, uint32_t ino
 static void cover_everything(struct erofs_meta *m)
 {
 	uint64_t shared_len, shared_off = erofs_xattrs_off(erofs_plan_xattrs(m->plan));
-	uint32_t last = NONE;
+	int64_t last = -1;
 
 	erofs_xattrs_shared(erofs_plan_xattrs(m->plan), &shared_len);
 	m->mixed_cnt = 0;

@@ -5,54 +5,8 @@
 #include <stdio.h>
 
 #include "text.h"
+#include "tiny_tree.h"
 #include "tree.h"
-
-static struct tree_node *add(struct tree *t, struct tree_node *dir, const char *name, uint16_t mode)
-{
-	struct tree_node *n = NULL;
-	struct diag d = DIAG_INIT;
-
-	assert_int_equal(tree_add(t, dir, name, strlen(name), mode, &n, &d), 0);
-	return n;
-}
-
-static struct tree_node *add_dir(struct tree *t, struct tree_node *dir, const char *name)
-{
-	return add(t, dir, name, S_IFDIR | 0755);
-}
-
-static struct tree_node *add_file(struct tree *t, struct tree_node *dir, const char *name)
-{
-	struct tree_node *n = add(t, dir, name, S_IFREG | 0644);
-
-	n->size = 7;
-	n->content = TREE_CONTENT_PATH;
-	return n;
-}
-
-static struct tree_node *add_link(struct tree *t, struct tree_node *dir, const char *name,
-                                  struct tree_node *link)
-{
-	struct tree_node *n = add(t, dir, name, link->mode);
-
-	n->link = link;
-	return n;
-}
-
-static struct tree *new_tree(void)
-{
-	struct tree *t = NULL;
-
-	assert_int_equal(tree_new(&t), 0);
-	return t;
-}
-
-static void finish(struct tree *t)
-{
-	struct diag d = DIAG_INIT;
-
-	assert_int_equal(tree_finish(t, &d), 0);
-}
 
 static const char *path_of(const struct tree_node *n)
 {
@@ -66,12 +20,12 @@ static void names_are_sorted_by_unsigned_bytes_and_prefixes_come_first(void **st
 {
 	static const char *const sorted[] = { "\x01", " ",  "!",     "-",     ".a",       "A",
 		                              "a",    "aa", "a\x7f", "a\xc3", "\xc3\xa4", "\xff" };
-	scoped(tree) struct tree *t = new_tree();
+	scoped(tree) struct tree *t = tiny_tree();
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(sorted); i++)
-		add_file(t, t->root, sorted[i * 5 % ARRAY_LEN(sorted)]);
-	finish(t);
+		tiny_file(t, t->root, sorted[i * 5 % ARRAY_LEN(sorted)], 7);
+	tiny_finish(t);
 	assert_int_equal(t->root->child_cnt, ARRAY_LEN(sorted));
 	for (size_t i = 0; i < ARRAY_LEN(sorted); i++)
 		assert_string_equal(t->root->child[i]->name, sorted[i]);
@@ -80,17 +34,17 @@ static void names_are_sorted_by_unsigned_bytes_and_prefixes_come_first(void **st
 static void nodes_are_numbered_in_pre_order(void **state)
 {
 	static const char *const want[] = { "", "a", "a/y", "a/z", "b", "c", "c/d", "c/d/e", "f" };
-	scoped(tree) struct tree *t = new_tree();
+	scoped(tree) struct tree *t = tiny_tree();
 
 	(void)state;
-	add_file(t, t->root, "f");
-	struct tree_node *c = add_dir(t, t->root, "c");
-	add_file(t, add_dir(t, c, "d"), "e");
-	add_file(t, t->root, "b");
-	struct tree_node *a = add_dir(t, t->root, "a");
-	add_file(t, a, "z");
-	add_file(t, a, "y");
-	finish(t);
+	tiny_file(t, t->root, "f", 7);
+	struct tree_node *c = tiny_dir(t, t->root, "c");
+	tiny_file(t, tiny_dir(t, c, "d"), "e", 7);
+	tiny_file(t, t->root, "b", 7);
+	struct tree_node *a = tiny_dir(t, t->root, "a");
+	tiny_file(t, a, "z", 7);
+	tiny_file(t, a, "y", 7);
+	tiny_finish(t);
 	assert_int_equal(t->node_cnt, ARRAY_LEN(want));
 	for (uint32_t i = 0; i < t->node_cnt; i++) {
 		assert_int_equal(t->node[i]->index, i);
@@ -106,8 +60,8 @@ static void illegal_names_are_refused_with_a_quoted_path(void **state)
 	} bad[] = { { "", 0 },    { ".", 1 },    { "..", 2 }, { "/", 1 },
 		    { "a/b", 3 }, { "a\0b", 3 }, { "\0", 1 } };
 	char longest[256];
-	scoped(tree) struct tree *t = new_tree();
-	struct tree_node *dir = add_dir(t, t->root, "d\n"), *n = NULL;
+	scoped(tree) struct tree *t = tiny_tree();
+	struct tree_node *dir = tiny_dir(t, t->root, "d\n"), *n = NULL;
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
@@ -127,32 +81,32 @@ static void illegal_names_are_refused_with_a_quoted_path(void **state)
 
 static void two_entries_of_one_name_are_refused(void **state)
 {
-	scoped(tree) struct tree *t = new_tree();
+	scoped(tree) struct tree *t = tiny_tree();
 	struct diag d = DIAG_INIT;
 
 	(void)state;
-	struct tree_node *dir = add_dir(t, t->root, "dir");
-	add_file(t, dir, "same");
-	add_file(t, dir, "other");
-	add_dir(t, dir, "same");
+	struct tree_node *dir = tiny_dir(t, t->root, "dir");
+	tiny_file(t, dir, "same", 7);
+	tiny_file(t, dir, "other", 7);
+	tiny_dir(t, dir, "same");
 	assert_int_equal(tree_finish(t, &d), -EUCLEAN);
 	assert_non_null(strstr(d.text, "\"dir/same\""));
 }
 
 static void deepest_tree_is_built_walked_and_freed_and_one_level_more_is_refused(void **state)
 {
-	scoped(tree) struct tree *t = new_tree();
+	scoped(tree) struct tree *t = tiny_tree();
 	struct tree_node *n = t->root;
 	struct diag d = DIAG_INIT;
 
 	(void)state;
 	for (int i = 0; i < TREE_MAX_DEPTH; i++)
-		n = add_dir(t, n, "d");
+		n = tiny_dir(t, n, "d");
 	assert_int_equal(n->depth, TREE_MAX_DEPTH);
 	struct tree_node *more = NULL;
 	assert_int_equal(tree_add(t, n, "d", 1, S_IFREG | 0644, &more, &d), -EUCLEAN);
 	assert_non_null(strstr(d.text, "16384"));
-	finish(t);
+	tiny_finish(t);
 	assert_int_equal(tree_path(n, NULL, 0), 2 * TREE_MAX_DEPTH - 1);
 	assert_ptr_equal(t->node[TREE_MAX_DEPTH], n);
 }
@@ -160,17 +114,17 @@ static void deepest_tree_is_built_walked_and_freed_and_one_level_more_is_refused
 /* In pre-order "a/x" would come before "z"; in plan order it does not. */
 static void first_name_in_plan_order_carries_the_inode(void **state)
 {
-	scoped(tree) struct tree *t = new_tree();
-	struct tree_node *a = add_dir(t, t->root, "a");
+	scoped(tree) struct tree *t = tiny_tree();
+	struct tree_node *a = tiny_dir(t, t->root, "a");
 
 	(void)state;
-	struct tree_node *ax = add_file(t, a, "x");
+	struct tree_node *ax = tiny_file(t, a, "x", 7);
 	ax->uid = 17;
 	assert_int_equal(tree_add_xattr(ax, "user.n", "v", 1), 0);
-	struct tree_node *z = add_link(t, t->root, "z", ax);
-	struct tree_node *aa = add_link(t, a, "a", z);
-	struct tree_node *deep = add_link(t, add_dir(t, a, "b"), "c", aa);
-	finish(t);
+	struct tree_node *z = tiny_link(t, t->root, "z", ax);
+	struct tree_node *aa = tiny_link(t, a, "a", z);
+	struct tree_node *deep = tiny_link(t, tiny_dir(t, a, "b"), "c", aa);
+	tiny_finish(t);
 	assert_null(z->link);
 	assert_int_equal(z->uid, 17);
 	assert_int_equal(z->size, 7);
@@ -187,12 +141,12 @@ static void first_name_in_plan_order_carries_the_inode(void **state)
 
 static void carrier_that_is_first_already_stays(void **state)
 {
-	scoped(tree) struct tree *t = new_tree();
-	struct tree_node *b = add_file(t, t->root, "b");
-	struct tree_node *c = add_link(t, t->root, "c", b);
+	scoped(tree) struct tree *t = tiny_tree();
+	struct tree_node *b = tiny_file(t, t->root, "b", 7);
+	struct tree_node *c = tiny_link(t, t->root, "c", b);
 
 	(void)state;
-	finish(t);
+	tiny_finish(t);
 	assert_null(b->link);
 	assert_null(b->source_path);
 	assert_ptr_equal(c->link, b);
@@ -200,16 +154,16 @@ static void carrier_that_is_first_already_stays(void **state)
 
 static void link_outlives_the_removed_name_it_was_made_from(void **state)
 {
-	scoped(tree) struct tree *t = new_tree();
-	struct tree_node *gone = add_dir(t, t->root, "gone");
-	struct tree_node *x = add_file(t, gone, "x");
+	scoped(tree) struct tree *t = tiny_tree();
+	struct tree_node *gone = tiny_dir(t, t->root, "gone");
+	struct tree_node *x = tiny_file(t, gone, "x", 7);
 
 	(void)state;
 	x->gid = 5;
-	struct tree_node *y = add_link(t, t->root, "y", x);
-	struct tree_node *z = add_link(t, t->root, "z", x);
+	struct tree_node *y = tiny_link(t, t->root, "y", x);
+	struct tree_node *z = tiny_link(t, t->root, "z", x);
 	tree_remove(t, gone);
-	finish(t);
+	tiny_finish(t);
 	assert_int_equal(t->node_cnt, 3);
 	assert_null(y->link);
 	assert_int_equal(y->gid, 5);
@@ -219,22 +173,22 @@ static void link_outlives_the_removed_name_it_was_made_from(void **state)
 
 static void hard_link_to_a_directory_is_refused(void **state)
 {
-	scoped(tree) struct tree *t = new_tree();
+	scoped(tree) struct tree *t = tiny_tree();
 	struct diag d = DIAG_INIT;
 
 	(void)state;
-	add_link(t, t->root, "b", add_dir(t, t->root, "a"));
+	tiny_link(t, t->root, "b", tiny_dir(t, t->root, "a"));
 	assert_int_equal(tree_finish(t, &d), -EUCLEAN);
 	assert_non_null(strstr(d.text, "\"b\""));
 }
 
 static void hard_link_between_types_is_refused(void **state)
 {
-	scoped(tree) struct tree *t = new_tree();
+	scoped(tree) struct tree *t = tiny_tree();
 	struct diag d = DIAG_INIT;
 
 	(void)state;
-	add_link(t, t->root, "b", add_file(t, t->root, "a"))->mode = S_IFIFO | 0644;
+	tiny_link(t, t->root, "b", tiny_file(t, t->root, "a", 7))->mode = S_IFIFO | 0644;
 	assert_int_equal(tree_finish(t, &d), -EUCLEAN);
 	assert_non_null(strstr(d.text, "another type"));
 }
@@ -242,17 +196,17 @@ static void hard_link_between_types_is_refused(void **state)
 /* 20 000 links, each made from the one before: following the chain anew for each would show. */
 static void long_chain_of_links_leads_to_one_carrier(void **state)
 {
-	scoped(tree) struct tree *t = new_tree();
-	struct tree_node *last = add_file(t, t->root, "99999");
+	scoped(tree) struct tree *t = tiny_tree();
+	struct tree_node *last = tiny_file(t, t->root, "99999", 7);
 
 	(void)state;
 	for (int i = 0; i < 20000; i++) {
 		char name[16];
 
 		snprintf(name, sizeof(name), "%05d", 19999 - i);
-		last = add_link(t, t->root, name, last);
+		last = tiny_link(t, t->root, name, last);
 	}
-	finish(t);
+	tiny_finish(t);
 	assert_null(t->node[1]->link);
 	for (uint32_t i = 2; i < t->node_cnt; i++)
 		assert_ptr_equal(t->node[i]->link, t->node[1]);
@@ -260,21 +214,21 @@ static void long_chain_of_links_leads_to_one_carrier(void **state)
 
 static void removed_children_are_gone_and_others_stay(void **state)
 {
-	scoped(tree) struct tree *t = new_tree();
+	scoped(tree) struct tree *t = tiny_tree();
 	char name[16];
 
 	(void)state;
 	for (int i = 0; i < 100; i++) {
 		snprintf(name, sizeof(name), "%02d", i);
-		add_file(t, t->root, name);
+		tiny_file(t, t->root, name, 7);
 	}
 	for (int i = 0; i < 100; i += 3) {
 		snprintf(name, sizeof(name), "%02d", i);
 		tree_remove(t, tree_child(t->root, name, 2));
 		assert_null(tree_child(t->root, name, 2));
 	}
-	add_file(t, t->root, "00"); /* the name is free again */
-	finish(t);
+	tiny_file(t, t->root, "00", 7); /* the name is free again */
+	tiny_finish(t);
 	assert_int_equal(t->root->child_cnt, 67);
 	assert_string_equal(t->root->child[0]->name, "00");
 	for (uint32_t i = 1; i < 67; i++)
@@ -283,18 +237,18 @@ static void removed_children_are_gone_and_others_stay(void **state)
 
 static void moved_directory_keeps_its_files_findable(void **state)
 {
-	scoped(tree) struct tree *t = new_tree();
+	scoped(tree) struct tree *t = tiny_tree();
 	struct diag d = DIAG_INIT;
 
 	(void)state;
-	struct tree_node *a = add_dir(t, t->root, "a");
-	struct tree_node *removed = add_file(t, a, "removed");
-	struct tree_node *f = add_file(t, add_dir(t, a, "b"), "f");
-	struct tree_node *link = add_link(t, t->root, "link", removed);
+	struct tree_node *a = tiny_dir(t, t->root, "a");
+	struct tree_node *removed = tiny_file(t, a, "removed", 7);
+	struct tree_node *f = tiny_file(t, tiny_dir(t, a, "b"), "f", 7);
+	struct tree_node *link = tiny_link(t, t->root, "link", removed);
 	tree_remove(t, removed);
-	struct tree_node *x = add_dir(t, add_dir(t, t->root, "x"), "y");
+	struct tree_node *x = tiny_dir(t, tiny_dir(t, t->root, "x"), "y");
 	assert_int_equal(tree_move(t, a, x, "new", 3, &d), 0);
-	finish(t);
+	tiny_finish(t);
 	assert_string_equal(path_of(f), "x/y/new/b/f");
 	assert_string_equal(f->source_path, "a/b/f");
 	assert_int_equal(f->depth, 5);
@@ -304,17 +258,17 @@ static void moved_directory_keeps_its_files_findable(void **state)
 
 static void refused_move_leaves_everything_in_place(void **state)
 {
-	scoped(tree) struct tree *t = new_tree();
+	scoped(tree) struct tree *t = tiny_tree();
 	struct diag d = DIAG_INIT;
 
 	(void)state;
-	struct tree_node *a = add_dir(t, t->root, "a"), *b = add_dir(t, a, "b");
+	struct tree_node *a = tiny_dir(t, t->root, "a"), *b = tiny_dir(t, a, "b");
 	assert_int_equal(tree_move(t, a, b, "c", 1, &d), -EINVAL);
 	assert_int_equal(tree_move(t, a, a, "c", 1, &d), -EINVAL);
 	assert_int_equal(tree_move(t, b, t->root, "..", 2, &d), -EUCLEAN);
 	struct tree_node *deep = t->root;
 	for (int i = 0; i < TREE_MAX_DEPTH - 1; i++)
-		deep = add_dir(t, deep, "d");
+		deep = tiny_dir(t, deep, "d");
 	assert_int_equal(tree_move(t, a, deep, "a", 1, &d), -EUCLEAN);
 	assert_int_equal(tree_move(t, b, deep, "b", 1, &d), 0);
 	assert_int_equal(a->depth, 1);
@@ -324,8 +278,8 @@ static void refused_move_leaves_everything_in_place(void **state)
 
 static void symlink_targets_are_one_to_4095_bytes_without_nul(void **state)
 {
-	scoped(tree) struct tree *t = new_tree();
-	struct tree_node *n = add(t, t->root, "l", S_IFLNK | 0777);
+	scoped(tree) struct tree *t = tiny_tree();
+	struct tree_node *n = tiny_add(t, t->root, "l", S_IFLNK | 0777);
 	char target[4096];
 	struct diag d = DIAG_INIT;
 
@@ -345,7 +299,7 @@ static void symlink_targets_are_one_to_4095_bytes_without_nul(void **state)
 
 static void attributes_keep_their_order_and_a_second_value_replaces_the_first(void **state)
 {
-	scoped(tree) struct tree *t = new_tree();
+	scoped(tree) struct tree *t = tiny_tree();
 	char name[257];
 
 	(void)state;
@@ -368,8 +322,9 @@ static void attributes_keep_their_order_and_a_second_value_replaces_the_first(vo
 
 static void paths_are_cut_as_snprintf_cuts(void **state)
 {
-	scoped(tree) struct tree *t = new_tree();
-	struct tree_node *n = add_file(t, add_dir(t, add_dir(t, t->root, "one"), "two"), "three");
+	scoped(tree) struct tree *t = tiny_tree();
+	struct tree_node *n =
+	        tiny_file(t, tiny_dir(t, tiny_dir(t, t->root, "one"), "two"), "three", 7);
 	const char *whole = "one/two/three";
 
 	(void)state;
@@ -388,7 +343,7 @@ static void paths_are_cut_as_snprintf_cuts(void **state)
 
 static void quoted_path_that_does_not_fit_is_cut(void **state)
 {
-	scoped(tree) struct tree *t = new_tree();
+	scoped(tree) struct tree *t = tiny_tree();
 	struct tree_node *n = t->root;
 	char name[256], out[TREE_QUOTE_LEN];
 
@@ -396,7 +351,7 @@ static void quoted_path_that_does_not_fit_is_cut(void **state)
 	memset(name, 'n', 255);
 	name[255] = '\0';
 	for (int i = 0; i < 6; i++)
-		n = add_dir(t, n, name);
+		n = tiny_dir(t, n, name);
 	tree_quote_path(n, out, sizeof(out));
 	assert_true(strlen(out) < sizeof(out));
 	assert_non_null(strstr(out, "..."));
