@@ -26,6 +26,8 @@ static int errno_of(int code)
 
 	if (e && e->klass == GIT_ERROR_NOMEMORY)
 		return -ENOMEM;
+	if (e && code == GIT_ERROR && (e->klass == GIT_ERROR_TREE || e->klass == GIT_ERROR_OBJECT))
+		return -EUCLEAN;
 	switch (code) {
 	case GIT_ENOTFOUND:
 		return -ENOENT;

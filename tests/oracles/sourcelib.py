@@ -28,6 +28,7 @@ def clean_env(**more):
     for who in ("AUTHOR", "COMMITTER"):
         env["GIT_%s_NAME" % who] = env["GIT_%s_EMAIL" % who] = "x"
         env["GIT_%s_DATE" % who] = "2024-01-01T00:00:00Z"
+    env["ASAN_OPTIONS"] = os.environ.get("ASAN_OPTIONS", "")
     env.update(more)
     return env
 

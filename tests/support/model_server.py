@@ -2,12 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """A model hub on loopback: Git smart HTTP (through git's own http-backend) and Git LFS (batch API, basic transfers).
 
-    model_server.py ROOT [--port N] [--ready-file FILE]
+    model_server.py ROOT [--port N] [--ready-file FILE] [--token TOKEN] [--redirect URL]
 
 ROOT/NAME.git are bare repositories, their LFS objects lie in ROOT/NAME.git/lfs/objects/aa/bb/OID as git-lfs keeps them.
+With --token every request needs it as password; with --redirect Git requests are sent on to the same path below URL.
 The URL (http://127.0.0.1:PORT) is written to the ready file, or printed, when the server listens. Ends on SIGTERM.
 """
 import argparse
+import base64
 import http.server
 import json
 import os
@@ -52,15 +54,26 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     # ------------------------------------------------------------------ routes
 
+    def is_allowed(self):
+        if not self.server.token:
+            return True
+        scheme, _, value = self.headers.get("Authorization", "").partition(" ")
+        return scheme == "Basic" and base64.b64decode(value).decode().partition(":")[2] == self.server.token
+
     def route(self):
         url = urllib.parse.urlsplit(self.path)
         path = urllib.parse.unquote(url.path)
+        if not self.is_allowed():
+            self.body()
+            return self.reply(401, headers=[("WWW-Authenticate", 'Basic realm="hub"')])
         batch = re.fullmatch(r"/(.+?)(?:\.git)?/info/lfs/objects/batch", path)
         if batch and self.command == "POST":
             return self.batch(batch.group(1))
         obj = re.fullmatch(r"/(.+?)/lfs/objects/([0-9a-f]{64})", path)
         if obj and self.command in ("GET", "HEAD"):
             return self.lfs_object(obj.group(1), obj.group(2))
+        if self.server.redirect:
+            return self.reply(302, headers=[("Location", self.server.redirect + self.path)])
         return self.git(path, url.query)
 
     do_GET = do_HEAD = do_POST = route
@@ -153,6 +166,7 @@ class Server(http.server.ThreadingHTTPServer):
         self.root = os.path.abspath(root)
         self.url = "http://127.0.0.1:%d" % self.server_address[1]
         self.log = log
+        self.token = self.redirect = None
 
 
 def main():
@@ -160,8 +174,11 @@ def main():
     parser.add_argument("root")
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--ready-file")
+    parser.add_argument("--token")
+    parser.add_argument("--redirect")
     args = parser.parse_args()
     server = Server(args.root, args.port, sys.stderr if os.environ.get("MODEL_SERVER_LOG") else None)
+    server.token, server.redirect = args.token, args.redirect
     if args.ready_file:
         with open(args.ready_file + ".new", "w", encoding="ascii") as ready:
             ready.write(server.url + "\n")

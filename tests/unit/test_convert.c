@@ -38,7 +38,7 @@ static int init(struct conversion *c, const char *words, struct diag *d)
 }
 
 struct row {
-	const char *words, *in, *out; /* out NULL: unchanged */
+	const char *words, *in, *out;
 	size_t in_len, out_len;
 };
 #define ROW(words, in, out)                                                                        \
