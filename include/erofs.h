@@ -43,7 +43,7 @@ struct erofs_info {
 	uint32_t feature_compat, feature_incompat;
 	uint64_t epoch;
 	struct uuid uuid;
-	char volume[17];
+	char volume[17]; /* as found: quote it before it is shown */
 };
 
 /*

@@ -101,7 +101,7 @@ conf_tsan() { # thread sanitizer: unit tests
 
 conf_valgrind() { # valgrind memcheck over the parsers' unit tests
     CC=gcc build build-gcc &&
-        meson_test valgrind build-gcc text gpt definitions erofs verity tree record -t 10 \
+        meson_test valgrind build-gcc text gpt definitions erofs erofs_dir erofs_walk erofs_xattr verity tree record -t 10 \
             --wrap='valgrind -q --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite' ||
         count_result "valgrind build" 1
 }
