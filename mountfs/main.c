@@ -1,74 +1,30 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * mountfs: the order of start and end, and the exit status.
+ * mountfs: from the command line to an action, and from its result to the exit status.
  */
 #include "daemon.h"
 #include "options.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <stdio.h>
 
-static void report_failure_count(struct failures *failures)
+static int run(const struct options *o, struct diag *d)
 {
-	uint64_t all, distinct;
+	int r;
 
-	failures_count(failures, &all, &distinct);
-	if (all > 0)
-		report_warning("%" PRIu64 " reads failed, for %" PRIu64 " distinct reasons", all,
-		               distinct);
-}
-
-static int serve(const struct options *o, const struct image *img, struct failures *failures,
-                 struct daemon *dm, struct diag *d)
-{
-	const struct ops_hooks hooks = daemon_hooks(dm);
-	scoped(ops) struct ops *ops = NULL;
-	scoped(mount) struct mount *m = NULL;
-	struct mount_options mo = { .disk = o->disk,
-		                    .mountpoint = o->mountpoint,
-		                    .fuse_options = o->fuse_options,
-		                    .allow_other = o->allow_other,
-		                    .exec = o->exec,
-		                    .debug = o->debug };
-	int r = ops_new(img, failures, &hooks, &ops);
-
-	if (r < 0)
-		return diag_set(d, r, "out of memory");
-	mo.ops = ops;
-	r = mount_new(&mo, &m, d);
-	if (r == 0)
-		r = daemon_serve(dm, m, d);
-	return r;
-}
-
-static int open_and_serve(const struct options *o, int status_fd, struct diag *d)
-{
-	const struct daemon_options dmo = { .thread_cnt = o->thread_cnt,
-		                            .ready_fd = o->ready_fd,
-		                            .status_fd = status_fd,
-		                            .exit_on_corruption = o->exit_on_corruption };
-	struct image_options io = o->image;
-	scoped(failures) struct failures *failures = NULL;
-	scoped(image) struct image *img = NULL;
-	scoped(daemon) struct daemon *dm = NULL;
-	int r = failures_new(&failures);
-
-	if (r < 0)
-		return diag_set(d, r, "out of memory");
-	io.verity.on_failure = failures_note;
-	r = image_open(o->disk, &io, &img, d);
-	if (r == 0)
-		r = daemon_new(&dmo, &dm, d);
-	if (r < 0)
-		return r;
-	if (image_used_backup_table(img))
-		report_warning("%s: the primary partition table is damaged, using the backup",
-		               o->disk);
-	report_debug("%s: %s, %" PRIu64 " bytes are covered by the proof", o->disk,
-	             image_layout(img), vblk_size(image_vblk(img)));
-	r = serve(o, img, failures, dm, d);
-	report_failure_count(failures);
+	if (o->help || o->version) {
+		if (o->help)
+			options_print_help();
+		else
+			printf("mountfs %s\n", MODELDISK_VERSION);
+		r = 0;
+	} else {
+		report_start("mountfs", o->log_format, o->log_level);
+		r = o->run(o, d);
+	}
+	/* a result that nobody could be given is a failure */
+	if ((fflush(stdout) != 0 || ferror(stdout)) && r == 0)
+		r = diag_set_errno(d, -errno, "cannot write to stdout");
 	return r;
 }
 
@@ -76,24 +32,12 @@ int main(int argc, char **argv)
 {
 	scoped(options) struct options *o = NULL;
 	struct diag d = DIAG_INIT;
-	int status_fd = -1, r;
+	int r;
 
 	daemon_open_std();
 	report_start("mountfs", REPORT_TEXT, REPORT_NOTE);
 	r = options_parse(argc, argv, &o, &d);
-	if (r < 0)
-		return report_diag(&d);
-	if (o->help || o->version) {
-		if (o->help)
-			options_print_help();
-		else
-			printf("mountfs %s\n", MODELDISK_VERSION);
-		return fflush(stdout) == 0 ? 0 : 1;
-	}
-	report_start("mountfs", o->log_format, o->log_level);
-	if (!o->foreground)
-		r = daemon_fork(&status_fd, &d);
 	if (r == 0)
-		r = open_and_serve(o, status_fd, &d);
-	return r < 0 ? report_diag(&d) : 0;
+		r = run(o, &d);
+	return r < 0 ? report_diag(&d) : r;
 }

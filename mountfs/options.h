@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The command line of mountfs, as a value. Start-up only, one thread.
+ * The command line of mountfs, as a value. options_table.c says which options there are, options.c
+ * how they are read. Start-up only, one thread.
  */
 #ifndef MODELDISK_OPTIONS_H
 #define MODELDISK_OPTIONS_H
@@ -10,18 +11,34 @@
 
 #define OPTIONS_MAX_THREADS 256
 
+struct options;
+/*
+ * An action: 0, a positive exit status (of somebody else's program), or a negative errno and its
+ * sentence. Results go to stdout, which main() flushes.
+ */
+typedef int (*options_action)(const struct options *o, struct diag *d);
+
+/* Texts are owned (options_free() finds them through the table), arguments borrowed. */
 struct options {
-	const char *disk, *mountpoint; /* borrowed from argv */
-	struct image_options image;    /* without the failure hook */
-	char *hash_device;             /* owned; image.hash_device is the same */
-	char *fuse_options;            /* owned: comma list for libfuse; NULL: none */
-	unsigned thread_cnt;           /* 1..OPTIONS_MAX_THREADS; 0: as the machine is */
-	int ready_fd;                  /* -1: none */
+	bool help, version;               /* asked for: nothing else is filled in */
+	const struct option_spec *action; /* what to do: a row of the table */
+	options_action run;
+	char **arg; /* DISK and what else the action's row demands; then NULL */
+	unsigned arg_cnt;
+
+	struct image_options image; /* without the failure hook */
+	char *hash_device;          /* image.hash_device is the same */
+	bool has_params; /* an option was given that only has a meaning without a superblock */
+	bool exit_on_corruption;
+
+	char *fuse_options; /* comma list for libfuse; NULL: none */
+	bool allow_other, exec;
+	unsigned thread_cnt; /* 1..OPTIONS_MAX_THREADS; 0: as the machine is */
+
+	bool foreground, debug;
+	int ready_fd; /* -1: none */
 	enum report_format log_format;
 	enum report_level log_level;
-	bool help, version; /* asked for: nothing else is filled in */
-	bool foreground, debug, allow_other, exec, exit_on_corruption;
-	bool has_params; /* an option was given that only has a meaning without a superblock */
 };
 
 /*

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The action that serves a mount, from the background to the last count of failures.
+ */
+#include "cmd.h"
+#include "daemon.h"
+
+#include <errno.h>
+#include <inttypes.h>
+
+static void report_failure_count(struct failures *failures)
+{
+	uint64_t all, distinct;
+
+	failures_count(failures, &all, &distinct);
+	if (all > 0)
+		report_warning("%" PRIu64 " reads failed, for %" PRIu64 " distinct reasons", all,
+		               distinct);
+}
+
+static int serve(const struct options *o, const struct image *img, struct failures *failures,
+                 struct daemon *dm, struct diag *d)
+{
+	const struct ops_hooks hooks = daemon_hooks(dm);
+	scoped(ops) struct ops *ops = NULL;
+	scoped(mount) struct mount *m = NULL;
+	struct mount_options mo = { .disk = o->arg[0],
+		                    .mountpoint = o->arg[1],
+		                    .fuse_options = o->fuse_options,
+		                    .allow_other = o->allow_other,
+		                    .exec = o->exec,
+		                    .debug = o->debug };
+	int r = ops_new(img, failures, &hooks, &ops);
+
+	if (r < 0)
+		return diag_set(d, r, "out of memory");
+	mo.ops = ops;
+	r = mount_new(&mo, &m, d);
+	if (r == 0)
+		r = daemon_serve(dm, m, d);
+	return r;
+}
+
+static int open_and_serve(const struct options *o, int status_fd, struct diag *d)
+{
+	const struct daemon_options dmo = { .thread_cnt = o->thread_cnt,
+		                            .ready_fd = o->ready_fd,
+		                            .status_fd = status_fd,
+		                            .exit_on_corruption = o->exit_on_corruption };
+	scoped(failures) struct failures *failures = NULL;
+	scoped(image) struct image *img = NULL;
+	scoped(daemon) struct daemon *dm = NULL;
+	int r = failures_new(&failures);
+
+	if (r < 0)
+		return diag_set(d, r, "out of memory");
+	r = cmd_open_image(o, failures_note, NULL, &img, d);
+	if (r == 0)
+		r = daemon_new(&dmo, &dm, d);
+	if (r < 0)
+		return r;
+	r = serve(o, img, failures, dm, d);
+	report_failure_count(failures);
+	return r;
+}
+
+int cmd_mount(const struct options *o, struct diag *d)
+{
+	int status_fd = -1;
+	int r = o->foreground ? 0 : daemon_fork(&status_fd, d);
+
+	return r < 0 ? r : open_and_serve(o, status_fd, d);
+}
