@@ -123,6 +123,11 @@ conf_static() { # layers, command line against manuals, documents, formatting, c
         --suppress=legacyUninitvar -Iinclude -Imkdisk -Imountfs common mkdisk mountfs
 }
 
+conf_bench() { # every case of the benchmark once and small: that it runs, not how fast
+    CC=gcc build build-gcc && check "benchmark" tests/bench/run.py --quick --build build-gcc ||
+        count_result "bench build" 1
+}
+
 conf_quickstart() { # the README's first command
     prepare_fuse
     check "quickstart" ./quickstart.sh

@@ -1,44 +1,51 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * How fast trees are built and bytes are proven, beside hashing alone: what the tree and its cache
- * cost. Data lies in memory, so that no disk is measured. Times are wall-clock, best of five.
+ * Trees made and bytes proven by several threads, without a file system around them. Rounds, turns
+ * and ratios are the business of tests/bench/run.py.
  *
- *   bench_verity [THREADS]
+ *   bench_verity hash THREADS               leaves alone, from memory: bytes per second
+ *   bench_verity build THREADS              the whole tree, from and to memory: bytes per second
+ *   bench_verity prove THREADS READ_LEN     bytes read through the tree: bytes per second
+ *   bench_verity tree THREADS DATA HASH     writes superblock and tree of a file, prints the root
+ *   bench_verity check THREADS DATA HASH ROOT   reads all of DATA and proves it
  */
 #include "verity.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <time.h>
 
 #define BLOCK_LEN   4096
 #define PIECE_LEN   MIB
 #define PIECE_BLKS  (PIECE_LEN / BLOCK_LEN)
-#define DATA_LEN    (256 * MIB)
-#define ROUND_CNT   5
+#define MEMORY_LEN  (256 * MIB)
 #define MAX_THREADS 64
 
+/* Threads take the next piece of the data until there is none. */
 struct bench {
+	void (*work)(struct bench *b, uint64_t off, size_t len, uint8_t *buf);
+	unsigned thread_cnt;
+	uint64_t data_len;
+	atomic_ullong next;
+
 	struct verity_params params;
-	uint8_t *data, *tree;
+	uint8_t *memory, *tree; /* data and its tree, where no files are named */
 	uint8_t root[HASH_MAX_LEN];
+	struct blk *data, *hash;
+	int hash_fd;
+	size_t read_len;
 	struct hash_salted *hasher;
 	struct verity_build *build;
 	struct vblk *v;
-	size_t read_len;
-	unsigned thread_cnt;
-	void (*work)(struct bench *b, uint64_t piece, uint8_t *buf);
 };
 
-struct worker {
-	struct bench *b;
-	unsigned index;
-};
-
-static void must(int r)
+static void must(int r, const struct diag *d)
 {
 	if (r) {
-		fprintf(stderr, "bench_verity: error %d\n", r);
+		fprintf(stderr, "bench_verity: %s\n", d && d->text[0] ? d->text : strerror(-r));
 		exit(1);
 	}
 }
@@ -51,39 +58,41 @@ static double now_s(void)
 	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
-static void hash_piece(struct bench *b, uint64_t piece, uint8_t *buf)
+/* ---- pieces of work ---- */
+
+static void hash_piece(struct bench *b, uint64_t off, size_t len, uint8_t *buf)
 {
-	must(hash_salted_blocks(b->hasher, b->data + piece * PIECE_LEN, BLOCK_LEN, PIECE_BLKS, buf,
-	                        HASH_SHA256_LEN));
+	must(hash_salted_blocks(b->hasher, b->memory + off, BLOCK_LEN, len / BLOCK_LEN, buf,
+	                        HASH_SHA256_LEN),
+	     NULL);
 }
 
-static void build_piece(struct bench *b, uint64_t piece, uint8_t *buf)
+static void build_piece(struct bench *b, uint64_t off, size_t len, uint8_t *buf)
 {
-	(void)buf;
-	must(verity_build_add(b->build, piece * PIECE_BLKS, PIECE_BLKS, b->data + piece * PIECE_LEN,
-	                      NULL));
+	struct diag d = DIAG_INIT;
+	const uint8_t *from = b->memory ? b->memory + off : buf;
+
+	if (!b->memory)
+		must(blk_read(b->data, off, buf, len, &d), &d);
+	must(verity_build_add(b->build, off / BLOCK_LEN, len / BLOCK_LEN, from, &d), &d);
 }
 
-static void copy_piece(struct bench *b, uint64_t piece, uint8_t *buf)
+static void prove_piece(struct bench *b, uint64_t off, size_t len, uint8_t *buf)
 {
-	memcpy(buf, b->data + piece * PIECE_LEN, PIECE_LEN);
-	hash_piece(b, piece, buf);
+	struct diag d = DIAG_INIT;
+
+	for (size_t at = 0; at < len; at += b->read_len)
+		must(vblk_read(b->v, off + at, buf, MIN(b->read_len, len - at), &d), &d);
 }
 
-static void read_piece(struct bench *b, uint64_t piece, uint8_t *buf)
+static void *thread_main(void *arg)
 {
-	for (uint64_t at = 0; at < PIECE_LEN; at += b->read_len)
-		must(vblk_read(b->v, piece * PIECE_LEN + at, buf, b->read_len, NULL));
-}
-
-static void *work(void *arg)
-{
-	struct worker *w = arg;
+	struct bench *b = arg;
 	uint8_t *buf = malloc(PIECE_LEN);
 
-	must(buf ? 0 : -1);
-	for (uint64_t i = w->index; i < DATA_LEN / PIECE_LEN; i += w->b->thread_cnt)
-		w->b->work(w->b, i, buf);
+	must(buf ? 0 : -ENOMEM, NULL);
+	for (uint64_t off; (off = atomic_fetch_add(&b->next, PIECE_LEN)) < b->data_len;)
+		b->work(b, off, (size_t)MIN(PIECE_LEN, b->data_len - off), buf);
 	free(buf);
 	return NULL;
 }
@@ -91,20 +100,20 @@ static void *work(void *arg)
 /* Seconds for all pieces, by all threads. */
 static double run_threads(struct bench *b)
 {
-	struct worker worker[MAX_THREADS];
 	pthread_t thread[MAX_THREADS];
 	double start = now_s();
 
-	for (unsigned i = 0; i < b->thread_cnt; i++) {
-		worker[i] = (struct worker){ b, i };
-		must(pthread_create(&thread[i], NULL, work, &worker[i]));
-	}
+	atomic_store(&b->next, 0);
+	for (unsigned i = 0; i < b->thread_cnt; i++)
+		must(-pthread_create(&thread[i], NULL, thread_main, b), NULL);
 	for (unsigned i = 0; i < b->thread_cnt; i++)
 		pthread_join(thread[i], NULL);
 	return now_s() - start;
 }
 
-static int sink(void *ctx, uint64_t off, const void *buf, size_t len, struct diag *d)
+/* ---- where the tree goes ---- */
+
+static int to_memory(void *ctx, uint64_t off, const void *buf, size_t len, struct diag *d)
 {
 	struct bench *b = ctx;
 
@@ -113,59 +122,97 @@ static int sink(void *ctx, uint64_t off, const void *buf, size_t len, struct dia
 	return 0;
 }
 
-static double run_build(struct bench *b)
+static int to_file(void *ctx, uint64_t off, const void *buf, size_t len, struct diag *d)
 {
+	struct bench *b = ctx;
+	ssize_t n = pwrite(b->hash_fd, buf, len, (off_t)(verity_tree_off(&b->params) + off));
+
+	return n == (ssize_t)len ? 0 : diag_set(d, -EIO, "cannot write the hash area");
+}
+
+static double build_tree(struct bench *b, verity_sink sink)
+{
+	struct diag d = DIAG_INIT;
 	double s;
 
-	must(verity_build_new(&b->params, sink, b, &b->build, NULL));
+	b->params.data_blk_cnt = b->data_len / BLOCK_LEN;
+	must(verity_build_new(&b->params, sink, b, &b->build, &d), &d);
+	b->work = build_piece;
 	s = run_threads(b);
-	must(verity_build_finish(b->build, b->root, NULL));
+	must(verity_build_finish(b->build, b->root, &d), &d);
 	verity_build_free(b->build);
 	return s;
 }
 
-static void print_best(const char *what, struct bench *b, double (*run)(struct bench *b))
+/* ---- what is measured ---- */
+
+static void make_memory(struct bench *b)
 {
-	double best = 1e9;
+	struct verity_geometry geo;
 
-	for (unsigned i = 0; i < ROUND_CNT; i++) {
-		double s = run(b);
-
-		best = MIN(best, s);
-	}
-	printf("%-36s %8.0f MB/s\n", what, (double)DATA_LEN / best / 1e6);
+	b->data_len = MEMORY_LEN;
+	b->params.data_blk_cnt = b->data_len / BLOCK_LEN;
+	must(verity_geometry_init(&geo, &b->params, NULL), NULL);
+	b->memory = malloc(MEMORY_LEN);
+	b->tree = malloc(geo.tree_len);
+	must(b->memory && b->tree ? 0 : -ENOMEM, NULL);
+	for (uint64_t i = 0; i < MEMORY_LEN; i++)
+		b->memory[i] = (uint8_t)(i * 2654435761U >> 13);
+	must(hash_salted_new(HASH_SHA256, b->params.salt, b->params.salt_len, true, &b->hasher),
+	     NULL);
+	must(blk_of_memory(b->memory, MEMORY_LEN, "data", &b->data), NULL);
+	must(blk_of_memory(b->tree, geo.tree_len, "tree", &b->hash), NULL);
 }
 
-/* Reads of read_len with a cache for the whole tree, or for none of it. */
-static void bench_reads(struct bench *b, const struct verity_geometry *geo)
+static double bench_memory(struct bench *b, const char *what, const char *read_len)
 {
-	static const struct {
-		const char *what;
-		size_t len;
-		uint64_t cache_len;
-	} kind[] = {
-		{ "prove, 1 MiB reads", MIB, 0 },
-		{ "prove, 1 MiB reads, no cache", MIB, 1 },
-		{ "prove, 128 KiB reads", 128 * KIB, 0 },
-		{ "prove, 4 KiB reads", 4 * KIB, 0 },
-		{ "prove, 4 KiB reads, no cache", 4 * KIB, 1 },
-	};
-	struct blk *data = NULL, *tree = NULL;
+	double s;
 
-	must(blk_of_memory(b->data, DATA_LEN, "data", &data));
-	must(blk_of_memory(b->tree, geo->tree_len, "tree", &tree));
-	b->work = read_piece;
-	for (size_t i = 0; i < ARRAY_LEN(kind); i++) {
-		struct verity_options opt = { .cache_len = kind[i].cache_len };
-
-		b->read_len = kind[i].len;
-		must(verity_open(data, tree, &b->params, b->root, HASH_SHA256_LEN, &opt, &b->v,
-		                 NULL));
-		print_best(kind[i].what, b, run_threads);
-		vblk_close(b->v);
+	make_memory(b);
+	if (strcmp(what, "hash") == 0) {
+		b->work = hash_piece;
+		return run_threads(b);
 	}
-	blk_close(data);
-	blk_close(tree);
+	s = build_tree(b, to_memory);
+	if (!read_len)
+		return s;
+	b->read_len = strtoul(read_len, NULL, 10);
+	must(b->read_len > 0 && b->read_len <= PIECE_LEN ? 0 : -EINVAL, NULL);
+	must(verity_open(b->data, b->hash, &b->params, b->root, HASH_SHA256_LEN, NULL, &b->v, NULL),
+	     NULL);
+	b->work = prove_piece;
+	return run_threads(b);
+}
+
+static void make_tree_of_file(struct bench *b, const char *data, const char *hash)
+{
+	uint8_t superblock[VERITY_SUPERBLOCK_LEN];
+	char hex[2 * HASH_SHA256_LEN + 1];
+	struct diag d = DIAG_INIT;
+
+	must(blk_open(data, &b->data, &d), &d);
+	b->data_len = round_down(blk_size(b->data), BLOCK_LEN);
+	b->hash_fd = open(hash, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+	must(b->hash_fd < 0 ? -errno : 0, NULL);
+	build_tree(b, to_file);
+	verity_superblock_encode(&b->params, superblock);
+	must(pwrite(b->hash_fd, superblock, sizeof(superblock), 0) < 0 ? -errno : 0, NULL);
+	hex_encode(b->root, HASH_SHA256_LEN, hex);
+	puts(hex);
+}
+
+static void check_file(struct bench *b, const char *data, const char *hash, const char *root)
+{
+	struct diag d = DIAG_INIT;
+
+	must(hex_decode(root, b->root, HASH_SHA256_LEN), NULL);
+	must(blk_open(data, &b->data, &d), &d);
+	must(blk_open(hash, &b->hash, &d), &d);
+	must(verity_open(b->data, b->hash, NULL, b->root, HASH_SHA256_LEN, NULL, &b->v, &d), &d);
+	b->data_len = vblk_size(b->v);
+	b->read_len = PIECE_LEN;
+	b->work = prove_piece;
+	run_threads(b);
 }
 
 int main(int argc, char **argv)
@@ -174,30 +221,21 @@ int main(int argc, char **argv)
 		.params = { .hash_type = 1,
 		            .data_block_len = BLOCK_LEN,
 		            .hash_block_len = BLOCK_LEN,
-		            .data_blk_cnt = DATA_LEN / BLOCK_LEN,
 		            .salt_len = 32 },
 	};
-	struct verity_geometry geo;
+	const char *what = argc > 2 ? argv[1] : "";
 
-	b.thread_cnt = argc > 1 ? (unsigned)strtoul(argv[1], NULL, 10) : 1;
-	must(b.thread_cnt >= 1 && b.thread_cnt <= MAX_THREADS ? 0 : -1);
-	must(verity_geometry_init(&geo, &b.params, NULL));
-	must(hash_salted_new(HASH_SHA256, b.params.salt, b.params.salt_len, true, &b.hasher));
-	b.data = malloc(DATA_LEN);
-	b.tree = malloc(geo.tree_len);
-	must(b.data && b.tree ? 0 : -1);
-	for (uint64_t i = 0; i < DATA_LEN; i++)
-		b.data[i] = (uint8_t)(i * 2654435761U >> 13);
-	printf("%s, %u thread%s\n", hash_engine_name(), b.thread_cnt, b.thread_cnt > 1 ? "s" : "");
-	b.work = hash_piece;
-	print_best("hash the leaves, nothing else", &b, run_threads);
-	b.work = build_piece;
-	print_best("build", &b, run_build);
-	b.work = copy_piece;
-	print_best("copy and hash the leaves", &b, run_threads);
-	bench_reads(&b, &geo);
-	hash_salted_free(b.hasher);
-	free(b.data);
-	free(b.tree);
+	b.thread_cnt = argc > 2 ? (unsigned)strtoul(argv[2], NULL, 10) : 0;
+	if (b.thread_cnt < 1 || b.thread_cnt > MAX_THREADS)
+		return 2;
+	if (strcmp(what, "tree") == 0 && argc == 5)
+		make_tree_of_file(&b, argv[3], argv[4]);
+	else if (strcmp(what, "check") == 0 && argc == 6)
+		check_file(&b, argv[3], argv[4], argv[5]);
+	else if (((strcmp(what, "hash") == 0 || strcmp(what, "build") == 0) && argc == 3) ||
+	         (strcmp(what, "prove") == 0 && argc == 4))
+		printf("%.0f\n", (double)MEMORY_LEN / bench_memory(&b, what, argv[3]));
+	else
+		return 2;
 	return 0;
 }
