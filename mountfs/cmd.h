@@ -7,16 +7,24 @@
 
 #include "options.h"
 
-typedef void (*cmd_failure_fn)(void *ctx, const struct verity_failure *f);
+#include <jansson.h>
 
 /*
- * Opens the disk that the first argument names, as the options say, and warns of what has to be
- * known about it. on_failure as in struct verity_options; NULL: none. Errors as image_open().
+ * Opens the disk that the first argument names, and warns of what has to be known about it. io is
+ * o->image with what the action adds. Errors as image_open().
  */
-int cmd_open_image(const struct options *o, cmd_failure_fn on_failure, void *ctx,
-                   struct image **out, struct diag *d) MUST_CHECK;
+int cmd_open_image(const struct options *o, const struct image_options *io, struct image **out,
+                   struct diag *d) MUST_CHECK;
+
+/*
+ * JSON results. A path stands under key as text, or under key_hex when it is no UTF-8, as in
+ * mkdisk's record. Printing takes the value; NULL (no memory was left to make it) is -ENOMEM.
+ */
+void cmd_json_set_path(json_t *object, const char *key, const char *path);
+int cmd_print_json(json_t *value, struct diag *d) MUST_CHECK;
 
 /* The actions: see options_action. */
 int cmd_mount(const struct options *o, struct diag *d);
+int cmd_verify(const struct options *o, struct diag *d);
 
 #endif

@@ -47,6 +47,7 @@ static int open_and_serve(const struct options *o, int status_fd, struct diag *d
 		                            .ready_fd = o->ready_fd,
 		                            .status_fd = status_fd,
 		                            .exit_on_corruption = o->exit_on_corruption };
+	struct image_options io = o->image;
 	scoped(failures) struct failures *failures = NULL;
 	scoped(image) struct image *img = NULL;
 	scoped(daemon) struct daemon *dm = NULL;
@@ -54,7 +55,8 @@ static int open_and_serve(const struct options *o, int status_fd, struct diag *d
 
 	if (r < 0)
 		return diag_set(d, r, "out of memory");
-	r = cmd_open_image(o, failures_note, NULL, &img, d);
+	io.verity.on_failure = failures_note;
+	r = cmd_open_image(o, &io, &img, d);
 	if (r == 0)
 		r = daemon_new(&dmo, &dm, d);
 	if (r < 0)

@@ -354,9 +354,9 @@ int image_open_blk(struct blk *disk, struct blk *hash_disk, const struct image_o
 	img->disk = disk;
 	img->hash_disk = hash_disk;
 	r = prove(img, o, d);
-	if (r == 0)
+	if (r == 0 && !o->proof_only)
 		r = erofs_open(img->vblk, &img->erofs, d);
-	if (r == 0)
+	if (r == 0 && !o->proof_only)
 		r = check_geometry(img, d);
 	if (r < 0) {
 		/* the stores stay the caller's */

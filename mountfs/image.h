@@ -33,6 +33,12 @@ struct image_options {
 	struct verity_params params;
 	uint64_t data_blk_cnt; /* demanded; 0: what the geometry check proves */
 
+	/*
+	 * Stop at the hash tree: nothing in the image is looked at, image_erofs() is NULL, and that
+	 * the geometry is the true one is NOT known. For looking at disks that are known to be bad.
+	 */
+	bool proof_only;
+
 	struct verity_options verity; /* cache and failure hook */
 };
 
@@ -51,7 +57,7 @@ void image_close(struct image *img); /* NULL allowed */
 DEFINE_SCOPED(image, struct image *, image_close)
 
 /* Lent until image_close(). */
-const struct erofs *image_erofs(const struct image *img);
+const struct erofs *image_erofs(const struct image *img); /* NULL: proof_only */
 const struct vblk *image_vblk(const struct image *img);
 /* Where the areas were found, in words: "partitions 1 and 2", "flat". */
 const char *image_layout(const struct image *img);

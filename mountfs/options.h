@@ -37,6 +37,8 @@ struct options {
 
 	bool foreground, debug;
 	int ready_fd; /* -1: none */
+	enum report_progress_mode progress;
+	bool json;
 	enum report_format log_format;
 	enum report_level log_level;
 };

@@ -78,6 +78,9 @@ const struct option_spec option_specs[] = {
 	{ OPTION_HEADING, .help = "What is done with the disk" },
 	{ OPTION_ACTION, "mount", 'm', .args = "DISK MOUNTPOINT", .run = cmd_mount,
 	  .help = "mount it; the action when none is named" },
+	{ OPTION_ACTION, "verify", .args = "DISK", .run = cmd_verify,
+	  .help = "prove every block, list the bad ones with their\n"
+	          "files" },
 
 	{ OPTION_HEADING, .help = "What is proven" },
 	{ OPTION_CUSTOM, "root-hash", .value = "HEX", .set = set_root_hash,
@@ -133,6 +136,9 @@ const struct option_spec option_specs[] = {
 	{ OPTION_FLAG, "debug", 'd', AT(debug), .help = "foreground, and log every request" },
 	{ OPTION_NUMBER, "ready-fd", .value = "N", AT(ready_fd), .max = INT_MAX,
 	  .help = "write \"ready\" to descriptor N once mounted" },
+	{ OPTION_FLAG, "json", AT(json), .help = "results as JSON: --verify" },
+	{ OPTION_CHOICE, "progress", .value = "MODE", AT(progress),
+	  .choices = "auto|bar|lines|json|off", .help = "auto (default), bar, lines, json or off" },
 	{ OPTION_CHOICE, "log-format", .value = "text|json", AT(log_format),
 	  .help = "how messages look (default text)" },
 	{ OPTION_CHOICE, "log-level", .value = "LEVEL", AT(log_level),

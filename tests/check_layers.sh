@@ -47,7 +47,7 @@ breach "the on-disk EROFS structures belong to the reader and the writer" \
     "$(uses '#include "erofs_disk\.h"' $files | grep -vE '^(common/erofs|mkdisk/erofs_)')"
 breach "only report.c prints" \
     "$(uses '(^|[^a-z_])(f?printf|v?fprintf|puts|fputs|perror|syslog|vsyslog)\(' $files |
-        grep -vE '^(common/report\.c|mkdisk/main\.c|mountfs/main\.c|mountfs/cmd_|mkdisk/options_help\.c|mountfs/options\.c):')"
+        grep -vE '^(common/report\.c|mkdisk/main\.c|mountfs/main\.c|mountfs/cmd_[a-z_]*\.c|mountfs/cmd\.c|mkdisk/options_help\.c|mountfs/options\.c):')"
 breach "modules return sentences; report.h is for programs" \
     "$(uses '#include "report\.h"' $files |
         grep -vE '^(common/report\.c|mkdisk/main\.c|mkdisk/build\.c|mountfs/(main|ops|daemon|cmd|cmd_[a-z_]*|failures)\.c|mkdisk/options[a-z_]*\.[ch]|mountfs/options\.[ch]):')"
