@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the actions share: how a disk is opened, how JSON is printed.
+ * What the actions share: how a disk is opened, how paths and JSON are printed.
  */
 #include "cmd.h"
+
+#include "path.h"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+
+#define PATH_TEXT_LEN 1024 /* of a quoted path in a sentence; longer ones are cut */
 
 int cmd_open_image(const struct options *o, const struct image_options *io, struct image **out,
                    struct diag *d)
@@ -22,6 +26,60 @@ int cmd_open_image(const struct options *o, const struct image_options *io, stru
 	report_debug("%s: %s, %" PRIu64 " bytes are covered by the proof", disk, image_layout(*out),
 	             vblk_size(image_vblk(*out)));
 	return 0;
+}
+
+int cmd_open_listing(const struct options *o, const char *path, struct image **out,
+                     struct listing *list, struct diag *d)
+{
+	scoped(image) struct image *img = NULL;
+	struct erofs_inode start;
+	int r = cmd_open_image(o, &o->image, &img, d);
+
+	if (r == 0)
+		r = path_resolve(image_erofs(img), path ? path : "", &start, d);
+	if (r == 0)
+		r = listing_read(image_erofs(img), &start, list, d);
+	if (r == 0)
+		*out = take_ptr(img);
+	return r;
+}
+
+int cmd_prefix_path(struct diag *d, int err, const char *path)
+{
+	char quoted[PATH_TEXT_LEN];
+
+	if (err == 0)
+		return 0;
+	return diag_prefix(d, err, "%s", text_quote(path, strlen(path), quoted, sizeof(quoted)));
+}
+
+/* Does the character of len bytes mean itself, and do no harm? */
+static bool is_plain(const char *c, size_t len, enum cmd_path_style style)
+{
+	char cleaned[TEXT_QUOTE_LEN];
+
+	if (*c == '\\')
+		return false;
+	if (style == CMD_PATH_WORD)
+		return *c > ' ' && *c <= '~' && !strchr("#*?[", *c);
+	text_clean(c, len, cleaned, sizeof(cleaned));
+	return strncmp(cleaned, c, len) == 0 && cleaned[len] == '\0';
+}
+
+void cmd_print_path(const char *path, enum cmd_path_style style)
+{
+	size_t left = strlen(path), len;
+
+	for (; left > 0; path += len, left -= len) {
+		uint32_t ignored;
+
+		len = MAX(utf8_decode(path, left, &ignored), 1);
+		if (is_plain(path, len, style))
+			fwrite(path, 1, len, stdout);
+		else
+			for (size_t i = 0; i < len; i++)
+				printf("\\%03o", (unsigned char)path[i]);
+	}
 }
 
 void cmd_json_set_path(json_t *object, const char *key, const char *path)

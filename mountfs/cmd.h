@@ -5,6 +5,7 @@
 #ifndef MODELDISK_CMD_H
 #define MODELDISK_CMD_H
 
+#include "listing.h"
 #include "options.h"
 
 #include <jansson.h>
@@ -16,6 +17,24 @@
 int cmd_open_image(const struct options *o, const struct image_options *io, struct image **out,
                    struct diag *d) MUST_CHECK;
 
+/* The same, and what lies at path (NULL: everything) as a list, which is the caller's to release.
+ */
+int cmd_open_listing(const struct options *o, const char *path, struct image **out,
+                     struct listing *list, struct diag *d) MUST_CHECK;
+
+/* Puts the path in quotes before the sentence; nothing when err is 0. Returns err. */
+int cmd_prefix_path(struct diag *d, int err, const char *path);
+
+/*
+ * A path to stdout, unambiguous and harmless to a terminal: bytes that cannot stay become \ooo in
+ * octal, as vis(3) has it.
+ */
+enum cmd_path_style {
+	CMD_PATH_LINE, /* printable UTF-8 stays, besides backslashes */
+	CMD_PATH_WORD, /* mtree(5): only ASCII without blanks, # and what patterns are made of */
+};
+void cmd_print_path(const char *path, enum cmd_path_style style);
+
 /*
  * JSON results. A path stands under key as text, or under key_hex when it is no UTF-8, as in
  * mkdisk's record. Printing takes the value; NULL (no memory was left to make it) is -ENOMEM.
@@ -25,6 +44,9 @@ int cmd_print_json(json_t *value, struct diag *d) MUST_CHECK;
 
 /* The actions: see options_action. */
 int cmd_mount(const struct options *o, struct diag *d);
+int cmd_cat(const struct options *o, struct diag *d);
+int cmd_list(const struct options *o, struct diag *d);
+int cmd_mtree(const struct options *o, struct diag *d);
 int cmd_verify(const struct options *o, struct diag *d);
 
 #endif

@@ -78,6 +78,12 @@ const struct option_spec option_specs[] = {
 	{ OPTION_HEADING, .help = "What is done with the disk" },
 	{ OPTION_ACTION, "mount", 'm', .args = "DISK MOUNTPOINT", .run = cmd_mount,
 	  .help = "mount it; the action when none is named" },
+	{ OPTION_ACTION, "list", 'l', .args = "DISK", .run = cmd_list,
+	  .help = "list the paths of everything on it" },
+	{ OPTION_ACTION, "mtree", .args = "DISK", .run = cmd_mtree,
+	  .help = "list everything as mtree(5), with SHA-256" },
+	{ OPTION_ACTION, "cat", .args = "DISK PATH", .run = cmd_cat,
+	  .help = "write a file to stdout" },
 	{ OPTION_ACTION, "verify", .args = "DISK", .run = cmd_verify,
 	  .help = "prove every block, list the bad ones with their\n"
 	          "files" },
