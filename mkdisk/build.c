@@ -6,7 +6,9 @@
  */
 #include "build.h"
 #include "contents.h"
+#include "objects.h"
 #include "output.h"
+#include "plan_id.h"
 #include "populate.h"
 #include "precautions.h"
 #include "stream.h"
@@ -33,6 +35,7 @@ struct build {
 	struct uuid fs_uuid;
 	struct erofs_plan *erofs;
 	struct disk_plan *disk;
+	struct objects *objects;
 	uint8_t (*file_digest)[32];
 	uint8_t image_digest[32];
 	uint8_t root[32];
@@ -43,6 +46,7 @@ static void build_free(struct build *b)
 	if (!b)
 		return;
 	free(b->file_digest);
+	objects_free(b->objects);
 	free(b->disk);
 	erofs_plan_free(b->erofs);
 	free(b->identity);
@@ -78,6 +82,19 @@ static void warn(const struct build *b, const char *fmt, ...)
 	va_end(args);
 	if (b->hooks->warn)
 		b->hooks->warn(b->hooks->ctx, sentence);
+}
+
+static void note(const struct build *b, const char *fmt, ...) PRINTF_LIKE(2, 3);
+static void note(const struct build *b, const char *fmt, ...)
+{
+	char sentence[DIAG_TEXT_LEN];
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(sentence, sizeof(sentence), fmt, args);
+	va_end(args);
+	if (b->hooks->note)
+		b->hooks->note(b->hooks->ctx, sentence);
 }
 
 /* ---- the source ---- */
@@ -324,6 +341,9 @@ static int make_plans(struct build *b, struct diag *d)
 	r = plan_erofs(b, d);
 	if (r < 0)
 		return r;
+	r = objects_new(b->tree, b->erofs, &b->objects, d);
+	if (r < 0)
+		return r;
 	return plan_disk(b, d);
 }
 
@@ -371,7 +391,7 @@ static uint64_t content_len(const struct tree *t)
 	return sum;
 }
 
-static int carry_contents(struct build *b, struct stream *s, struct diag *d)
+static int carry_contents(struct build *b, struct stream *s, struct output *out, struct diag *d)
 {
 	struct contents_options opt = { .jobs = job_cnt(b->opt), .stop = b->hooks->stop };
 	int r;
@@ -383,7 +403,10 @@ static int carry_contents(struct build *b, struct stream *s, struct diag *d)
 		opt.digest = b->file_digest;
 	}
 	tell_start(b, "writing", content_len(b->tree));
+	objects_start(b->objects, s, out, b->disk, b->hooks->stop);
 	r = contents_carry(b->source, b->tree, b->erofs, s, &opt, d);
+	if (r == 0)
+		r = objects_copy(b->objects, b->source, opt.jobs, d);
 	tell_end(b);
 	return r;
 }
@@ -403,21 +426,25 @@ static int check_root(const struct build *b, struct diag *d)
 
 static int write_disk(struct build *b, struct output *out, struct diag *d)
 {
-	struct stream_options opt = { .on_progress = tell_bytes, .ctx = b };
+	struct stream_options opt = { .on_progress = tell_bytes,
+		                      .tails_at_once = output_journal(out) != NULL,
+		                      .ctx = b };
 	scoped(stream) struct stream *s = NULL;
 	int r = stream_new(b->erofs, b->disk, out, &opt, &s, d);
 
 	if (r < 0)
 		return r;
-	r = carry_contents(b, s, d);
+	r = carry_contents(b, s, out, d);
 	if (r < 0)
 		return r;
 	r = stream_finish(s, b->root, d);
 	if (r < 0)
 		return r;
 	r = check_root(b, d);
-	if (r < 0)
+	if (r < 0) {
+		output_discard(out); /* the same command would come to the same root hash */
 		return r;
+	}
 	disk_plan_set_root(b->disk, b->root);
 	return stream_write_table(s, b->disk, d);
 }
@@ -454,20 +481,50 @@ static int digest_image(struct build *b, struct output *out, struct diag *d)
 	return 0;
 }
 
+/* Only objects with a digest of their own can be proven when they are read back. */
+static int plan_journal(const struct build *b, struct journal_plan *p, struct diag *d)
+{
+	p->size = objects_sizes(b->objects, &p->object_cnt);
+	if (plan_id(source_commit(b->source), b->erofs, b->disk, p->id) < 0)
+		return diag_set(d, -ENOMEM, "out of memory");
+	return 0;
+}
+
+static void tell_what_was_left(const struct build *b, const struct output *out)
+{
+	const char *why = output_started_over(out);
+
+	if (why)
+		note(b, "%s: an earlier run left a part of it, which was removed: %s", b->opt->disk,
+		     why);
+	else if (output_is_continued(out))
+		note(b, "%s: going on with what an earlier run left", b->opt->disk);
+}
+
 static int open_output(const struct build *b, struct output **out, struct diag *d)
 {
 	const struct disk_plan *p = b->disk;
-	uint64_t need_len = 0;
+	struct journal_plan journal;
+	struct output_options opt = {
+		.disk_len = p->disk_len,
+		.force = b->opt->force,
+		.dense = { { p->image_off, p->image_len }, { p->tree_off, p->geometry.tree_len } },
+	};
+	int r = plan_journal(b, &journal, d);
 
-	if (b->opt->root_hash_only)
-		return output_open(NULL, p->disk_len, 0, false, out, d);
+	if (r < 0 || b->opt->root_hash_only)
+		return r < 0 ? r : output_open(NULL, &opt, out, d);
 	/* image and tree, and a little for table and superblock; holes of the source are not known
 	 */
-	if (!add_u64(p->image_len, p->geometry.tree_len, &need_len) ||
-	    !add_u64(need_len, 64 * KIB, &need_len))
-		need_len = UINT64_MAX;
-	return output_open(b->opt->disk, p->disk_len, MIN(need_len, p->disk_len), b->opt->force,
-	                   out, d);
+	if (!add_u64(p->image_len, p->geometry.tree_len, &opt.need_len) ||
+	    !add_u64(opt.need_len, 64 * KIB, &opt.need_len))
+		opt.need_len = UINT64_MAX;
+	opt.need_len = MIN(opt.need_len, p->disk_len);
+	opt.journal = journal.object_cnt > 0 ? &journal : NULL;
+	r = output_open(b->opt->disk, &opt, out, d);
+	if (r == 0)
+		tell_what_was_left(b, *out);
+	return r;
 }
 
 /* ---- what is said about it ---- */
@@ -582,9 +639,12 @@ int build_disk(const struct build_options *opt, const struct build_hooks *hooks,
 		return r;
 	warn_about_links(b);
 	r = write_disk(b, out, d);
-	if (r < 0)
-		return r;
-	return finish_build(b, out, result, d);
+	if (r == 0)
+		r = finish_build(b, out, result, d);
+	if (r < 0 && output_kept_name(out))
+		note(b, "%s: what is there of it stays in %s; the same command goes on with it",
+		     b->opt->disk, output_kept_name(out));
+	return r;
 }
 
 /* ---- what would be left out ---- */

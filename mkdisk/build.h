@@ -64,6 +64,7 @@ struct build_hooks {
 	void (*bytes)(void *ctx, uint64_t bytes);
 	void (*end)(void *ctx);
 	void (*warn)(void *ctx, const char *sentence);
+	void (*note)(void *ctx, const char *sentence);
 	void *ctx;
 	const atomic_bool *stop; /* set by a signal: give up with -EINTR */
 };

@@ -88,6 +88,11 @@ static int make_pieces(struct work *w, const struct tree *tree, const struct ero
 
 		if (!S_ISREG(n->mode) || n->link)
 			continue;
+		if (n->content == TREE_CONTENT_LFS) {
+			if (w->opt->digest)
+				memcpy(w->opt->digest[i], n->oid, sizeof(n->oid));
+			continue;
+		}
 		if (n->size == 0 && w->opt->digest && hash_sha256("", 0, w->opt->digest[i]) < 0)
 			return diag_set(d, -EIO, "SHA-256 failed");
 		if (add_file(w, n, erofs_plan_place(plan, n)) < 0)

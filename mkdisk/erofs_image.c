@@ -114,7 +114,7 @@ static int keep_tail(struct erofs_image *img, const struct tree_node *n, uint32_
                      const void *tail, uint8_t **complete)
 {
 	const struct erofs_place *place = erofs_plan_place(img->plan, n);
-	uint64_t off = place->inode_off + place->inode_len + place->xattr_len;
+	uint64_t off = erofs_place_tail_off(place);
 	struct slot *s = &img->slot[i];
 
 	if (has_tail(img, n->index))
@@ -139,7 +139,7 @@ int erofs_image_put_tail(struct erofs_image *img, const struct tree_node *n, con
                          size_t len, struct diag *d)
 {
 	const struct erofs_place *place = erofs_plan_place(img->plan, n);
-	uint64_t off = place->inode_off + place->inode_len + place->xattr_len;
+	uint64_t off = erofs_place_tail_off(place);
 	scoped_free uint8_t *complete = NULL;
 	char where[TREE_QUOTE_LEN];
 	uint32_t i;

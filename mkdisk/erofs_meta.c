@@ -41,11 +41,6 @@ static const struct erofs_place *place_at(const struct erofs_meta *m, uint32_t i
 	return erofs_plan_place(m->plan, node_at(m, index));
 }
 
-static uint64_t tail_off(const struct erofs_place *place)
-{
-	return place->inode_off + place->inode_len + place->xattr_len;
-}
-
 static bool has_run(const struct tree_node *n, const struct erofs_place *place)
 {
 	return (S_ISDIR(n->mode) || S_ISLNK(n->mode)) && place->data_len > 0;
@@ -125,8 +120,8 @@ static void cover_everything(struct erofs_meta *m)
 			cover(m, shared_off, shared_len, i, &last);
 			shared_len = 0;
 		}
-		cover(m, place->inode_off, tail_off(place) + place->tail_len - place->inode_off, i,
-		      &last);
+		cover(m, place->inode_off,
+		      erofs_place_tail_off(place) + place->tail_len - place->inode_off, i, &last);
 		if (m->mixed && place->tail_len > 0 && S_ISREG(node_at(m, m->inode[i])->mode))
 			m->mixed[m->mixed_cnt - 1].tail_cnt++;
 	}
@@ -341,10 +336,10 @@ static void put_own_tail(const struct erofs_meta *m, const struct tree_node *n,
 	uint8_t block[BLOCK_LEN];
 	struct erofs_dir_cursor c;
 
-	if (tail_off(place) / BLOCK_LEN != w->off / BLOCK_LEN)
+	if (erofs_place_tail_off(place) / BLOCK_LEN != w->off / BLOCK_LEN)
 		return;
 	if (S_ISLNK(n->mode))
-		put(w, tail_off(place), n->target + place->data_len, place->tail_len);
+		put(w, erofs_place_tail_off(place), n->target + place->data_len, place->tail_len);
 	if (!S_ISDIR(n->mode))
 		return;
 	erofs_dir_start(&c, n);
@@ -352,7 +347,7 @@ static void put_own_tail(const struct erofs_meta *m, const struct tree_node *n,
 		erofs_dir_skip(&c);
 	uint32_t len = erofs_dir_write(&c, nid_of, m->plan, block);
 	assert(len == place->tail_len);
-	put(w, tail_off(place), block, len);
+	put(w, erofs_place_tail_off(place), block, len);
 }
 
 int erofs_meta_draw(const struct erofs_meta *m, uint32_t i, uint8_t block[BLOCK_LEN],

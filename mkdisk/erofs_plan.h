@@ -42,6 +42,12 @@ struct erofs_place {
 	uint8_t inode_len;  /* 32 or 64; 0 for a hard link */
 };
 
+/* Where the inline tail lies, as a byte offset in the image. */
+static inline uint64_t erofs_place_tail_off(const struct erofs_place *p)
+{
+	return p->inode_off + p->inode_len + p->xattr_len;
+}
+
 struct erofs_plan;
 /*
  * tree must be finished; both are borrowed and must outlive the plan. -EFBIG: more than 2^32 - 1

@@ -58,12 +58,19 @@ static void on_warning(void *ctx, const char *sentence)
 	report_warning("%s", sentence);
 }
 
+static void on_note(void *ctx, const char *sentence)
+{
+	(void)ctx;
+	report_note("%s", sentence);
+}
+
 static int run(struct options *o, char **result, struct diag *d)
 {
 	struct build_hooks hooks = { .start = on_start,
 		                     .bytes = on_bytes,
 		                     .end = on_end,
 		                     .warn = on_warning,
+		                     .note = on_note,
 		                     .ctx = o,
 		                     .stop = &stop_requested };
 

@@ -5,19 +5,18 @@
  */
 #include "output.h"
 #include "blk.h"
+#include "part.h"
 #include "signature.h"
 #include "text.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <libgen.h>
 #include <limits.h>
 #include <linux/fs.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 
@@ -31,18 +30,16 @@
 
 enum output_kind {
 	OUTPUT_NOWHERE,
-	OUTPUT_REPLACE, /* a temporary file that takes the name at commit */
+	OUTPUT_REPLACE, /* a part that takes the name at commit */
 	OUTPUT_IN_PLACE,
 	OUTPUT_DEVICE,
 };
 
 struct output {
 	enum output_kind kind;
-	int fd, dir_fd;
-	char *path;      /* as given: for messages */
-	char *name;      /* REPLACE: last component of the path, links resolved */
-	char *temp_name; /* REPLACE: name in the same directory; NULL while the file has none */
-	bool exists;     /* REPLACE: there is a file to replace */
+	int fd;            /* of the part, or our own */
+	struct part *part; /* REPLACE */
+	char *path;        /* as given: for messages */
 	uint64_t len;
 	uint8_t *head;       /* in place: the first bytes, until commit */
 	bool is_large;       /* for this machine: would fill much of the page cache */
@@ -86,15 +83,14 @@ int output_probe(const char *path, struct output_target *out, struct diag *d)
 
 /* ---- opening ---- */
 
-static int check_space(const struct output *o, int fd, uint64_t need_len, uint64_t freed_len,
-                       struct diag *d)
+static int check_space(int fd, uint64_t need_len, uint64_t freed_len, struct diag *d)
 {
 	char need[SIZE_TEXT_LEN], have[SIZE_TEXT_LEN];
 	struct statvfs fs;
 	uint64_t free_len;
 
 	if (fstatvfs(fd, &fs) < 0)
-		return diag_set_errno(d, -errno, "%s: cannot ask for free space", o->path);
+		return diag_set_errno(d, -errno, "cannot ask for free space");
 	if (!mul_u64(geteuid() == 0 ? fs.f_bfree : fs.f_bavail, fs.f_frsize, &free_len) ||
 	    !add_u64(free_len, freed_len, &free_len))
 		free_len = UINT64_MAX;
@@ -103,81 +99,9 @@ static int check_space(const struct output *o, int fd, uint64_t need_len, uint64
 	size_format(need_len, need);
 	size_format(free_len, have);
 	return diag_set(d, -ENOSPC,
-	                "%s: the disk needs %" PRIu64
+	                "the disk needs %" PRIu64
 	                " bytes (%s), but its file system has only %" PRIu64 " (%s) free",
-	                o->path, need_len, need, free_len, have);
-}
-
-/* A file that can take its name only at the end: without a name, where the file system allows it.
- */
-static int open_nameless(struct output *o)
-{
-	/* linkat(2) from /proc is the unprivileged way to give it a name later: look before writing
-	 */
-	if (faccessat(AT_FDCWD, "/proc/self/fd", X_OK, 0) < 0)
-		return -ENOENT;
-	o->fd = openat(o->dir_fd, ".", O_RDWR | O_TMPFILE | O_CLOEXEC, 0666);
-	return o->fd < 0 ? -errno : 0;
-}
-
-static char *make_temp_name(const char *name)
-{
-	char *temp = NULL;
-	uint32_t random = 0;
-
-	if (getrandom(&random, sizeof(random), 0) != (ssize_t)sizeof(random) ||
-	    asprintf(&temp, ".%.200s.mkdisk-%08" PRIx32, name, random) < 0)
-		return NULL;
-	return temp;
-}
-
-static int open_named(struct output *o)
-{
-	scoped_free char *temp = make_temp_name(o->name);
-
-	if (!temp)
-		return -ENOMEM;
-	o->fd = openat(o->dir_fd, temp, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-	if (o->fd < 0)
-		return -errno;
-	o->temp_name = take_ptr(temp);
-	return 0;
-}
-
-static void forget_temp(struct output *o)
-{
-	if (o->temp_name)
-		unlinkat(o->dir_fd, o->temp_name, 0);
-	free(take_ptr(o->temp_name));
-	scope_close(&o->fd);
-	o->fd = -1;
-}
-
-static int copy_owner_and_mode(int fd, const struct stat *old)
-{
-	struct stat st;
-
-	if (fstat(fd, &st) < 0)
-		return -errno;
-	if ((st.st_uid != old->st_uid || st.st_gid != old->st_gid) &&
-	    fchown(fd, old->st_uid, old->st_gid) < 0)
-		return -errno;
-	return fchmod(fd, old->st_mode & 07777) < 0 ? -errno : 0;
-}
-
-/* Opens a temporary file beside the target, to be renamed over it. old: what is there, or NULL. */
-static int open_replacement(struct output *o, const struct stat *old)
-{
-	int r = open_nameless(o);
-
-	if (r < 0)
-		r = open_named(o);
-	if (r < 0 || !old)
-		return r;
-	r = copy_owner_and_mode(o->fd, old);
-	if (r < 0)
-		forget_temp(o);
-	return r;
+	                need_len, need, free_len, have);
 }
 
 /* Does this failure to replace a file leave the hope that it can be written to where it is? */
@@ -196,9 +120,9 @@ static int open_in_place(struct output *o, const char *real_path, const struct s
 	o->fd = open(real_path, O_RDWR | O_CLOEXEC);
 	if (o->fd < 0)
 		return diag_set_errno(d, -errno, "%s: cannot replace it nor write to it", o->path);
-	r = check_space(o, o->fd, need_len, (uint64_t)st->st_blocks * 512, d);
+	r = check_space(o->fd, need_len, (uint64_t)st->st_blocks * 512, d);
 	if (r < 0)
-		return r;
+		return diag_prefix(d, r, "%s", o->path);
 	/* to nothing and back: all of it is a hole now, whatever it held */
 	if (ftruncate(o->fd, 0) < 0 || ftruncate(o->fd, (off_t)o->len) < 0)
 		return diag_set_errno(d, -errno, "%s: cannot give it %" PRIu64 " bytes", o->path,
@@ -237,34 +161,63 @@ static bool is_mount_point(const char *path)
 	       (stx.stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0;
 }
 
-static int open_file(struct output *o, const char *real_path, uint64_t need_len, struct diag *d)
+/*
+ * Finds out now whether there is room, not hours later, and keeps it. Where the file system cannot
+ * promise it, check_space() was all that can be asked. Only for contents that are known to be
+ * without holes.
+ */
+static int reserve(const struct output *o, const struct output_options *opt, struct diag *d)
 {
-	scoped_free char *dir_part = strdup(real_path), *name_part = strdup(real_path);
+	for (unsigned i = 0; opt->journal && i < ARRAY_LEN(opt->dense); i++) {
+		const struct output_range *range = &opt->dense[i];
+
+		if (range->len > 0 &&
+		    fallocate(o->fd, FALLOC_FL_KEEP_SIZE, (off_t)range->off, (off_t)range->len) <
+		            0 &&
+		    (errno == ENOSPC || errno == EDQUOT || errno == EFBIG))
+			return diag_set_errno(d, -errno,
+			                      "cannot reserve the %" PRIu64
+			                      " bytes that the disk needs",
+			                      opt->need_len);
+	}
+	return 0;
+}
+
+static int open_part(struct output *o, const char *real_path, const struct stat *old,
+                     const struct output_options *opt, struct diag *d)
+{
+	struct part_target t = {
+		.real_path = real_path, .old = old, .len = o->len, .journal = opt->journal
+	};
 	struct stat st;
 	int r;
 
-	if (!dir_part || !name_part || !(o->name = strdup(basename(name_part))))
-		return diag_set(d, -ENOMEM, "%s: out of memory", o->path);
-	o->exists = stat(real_path, &st) == 0;
-	o->dir_fd = open(dirname(dir_part), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (o->dir_fd < 0)
-		r = -errno;
-	else if (o->exists && is_mount_point(real_path))
-		r = -EBUSY;
-	else
-		r = open_replacement(o, o->exists ? &st : NULL);
-	if (o->exists && may_write_in_place(r))
-		return open_in_place(o, real_path, &st, need_len, d);
-	if (r < 0)
-		return diag_set_errno(d, r, "%s: cannot create a file beside it", o->path);
-	o->kind = OUTPUT_REPLACE;
-	r = check_space(o, o->fd, need_len, 0, d);
+	if (old && is_mount_point(real_path))
+		return diag_set(d, -EBUSY, "is a mount point");
+	r = part_open(&t, &o->part, d);
 	if (r < 0)
 		return r;
-	if (ftruncate(o->fd, (off_t)o->len) < 0)
-		return diag_set_errno(d, -errno, "%s: cannot make a file of %" PRIu64 " bytes",
-		                      o->path, o->len);
-	return 0;
+	o->fd = part_fd(o->part);
+	o->kind = OUTPUT_REPLACE;
+	if (fstat(o->fd, &st) < 0)
+		return diag_set_errno(d, -errno, "its part");
+	r = check_space(o->fd, opt->need_len, (uint64_t)st.st_blocks * 512, d);
+	return r < 0 ? r : reserve(o, opt, d);
+}
+
+static int open_file(struct output *o, const char *real_path, const struct output_options *opt,
+                     struct diag *d)
+{
+	struct diag failure = DIAG_INIT; /* which may be of no interest */
+	struct stat st;
+	bool exists = stat(real_path, &st) == 0;
+	int r = open_part(o, real_path, exists ? &st : NULL, opt, &failure);
+
+	if (r == 0)
+		return 0;
+	if (exists && !o->part && may_write_in_place(r))
+		return open_in_place(o, real_path, &st, opt->need_len, d);
+	return diag_set(d, r, "%s: %s", o->path, failure.text);
 }
 
 /* More than a quarter of the memory; what is less is better kept, since it will be read soon. */
@@ -282,7 +235,7 @@ static int output_alloc(const char *path, uint64_t disk_len, struct output **out
 
 	if (!o)
 		return diag_set(d, -ENOMEM, "out of memory");
-	o->fd = o->dir_fd = -1;
+	o->fd = -1;
 	o->len = disk_len;
 	o->head = calloc(1, HEAD_LEN);
 	o->path = strdup(path ? path : "nowhere");
@@ -292,13 +245,13 @@ static int output_alloc(const char *path, uint64_t disk_len, struct output **out
 	return 0;
 }
 
-int output_open(const char *path, uint64_t disk_len, uint64_t need_len, bool force,
-                struct output **out, struct diag *d)
+int output_open(const char *path, const struct output_options *opt, struct output **out,
+                struct diag *d)
 {
 	scoped(output) struct output *o = NULL;
 	scoped_free char *real_path = NULL;
 	struct output_target t;
-	int r = output_alloc(path, disk_len, &o, d);
+	int r = output_alloc(path, opt->disk_len, &o, d);
 
 	if (r < 0)
 		return r;
@@ -306,20 +259,20 @@ int output_open(const char *path, uint64_t disk_len, uint64_t need_len, bool for
 		*out = take_ptr(o);
 		return 0;
 	}
-	o->is_large = is_large(need_len);
-	if (disk_len > INT64_MAX)
-		return diag_set(d, -EFBIG, "%s: no file has %" PRIu64 " bytes", path, disk_len);
+	o->is_large = is_large(opt->need_len);
+	if (opt->disk_len > INT64_MAX)
+		return diag_set(d, -EFBIG, "%s: no file has %" PRIu64 " bytes", path,
+		                opt->disk_len);
 	r = output_probe(path, &t, d);
 	if (r < 0)
 		return r;
-	if (t.signature && !force)
+	if (t.signature && !opt->force)
 		return diag_set(d, -EEXIST, "%s: holds a %s signature; --force overwrites it", path,
 		                t.signature);
 	real_path = t.exists ? realpath(path, NULL) : strdup(path);
 	if (!real_path)
 		return diag_set_errno(d, -errno, "%s", path);
-	r = t.is_block_device ? open_device(o, real_path, &t, d)
-	                      : open_file(o, real_path, need_len, d);
+	r = t.is_block_device ? open_device(o, real_path, &t, d) : open_file(o, real_path, opt, d);
 	if (r < 0)
 		return r;
 	*out = take_ptr(o);
@@ -330,10 +283,10 @@ void output_close(struct output *o)
 {
 	if (!o)
 		return;
-	forget_temp(o);
-	scope_close(&o->dir_fd);
+	if (!o->part)
+		scope_close(&o->fd);
+	part_close(o->part);
 	free(o->head);
-	free(o->name);
 	free(o->path);
 	free(o);
 }
@@ -441,9 +394,16 @@ int output_zero(struct output *o, uint64_t off, uint64_t len, struct diag *d)
 	size_t held = held_back(o, off, len);
 	int r = check_range(o, off, len, d);
 
-	if (r < 0 || o->kind != OUTPUT_DEVICE)
-		return r; /* sparse, and the head is zero since it was allocated */
-	return zero_device(o, off + held, len - held, d);
+	if (r < 0)
+		return r;
+	if (o->kind == OUTPUT_DEVICE)
+		return zero_device(o, off + held, len - held, d);
+	if (!output_is_continued(o) || len == 0)
+		return 0; /* sparse, and the head is zero since it was allocated */
+	if (fallocate(o->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)off, (off_t)len) ==
+	    0)
+		return 0;
+	return zero_by_writing(o, off, len, d);
 }
 
 int output_read(struct output *o, uint64_t off, void *buf, size_t len, struct diag *d)
@@ -485,42 +445,6 @@ uint64_t output_next_data(struct output *o, uint64_t off)
 
 /* ---- the end ---- */
 
-/* Gives a nameless file a name: its own when that is free, else one to rename from. */
-static int link_nameless(struct output *o)
-{
-	char from[32];
-
-	snprintf(from, sizeof(from), "/proc/self/fd/%d", o->fd);
-	if (o->exists) {
-		scoped_free char *temp = make_temp_name(o->name);
-
-		if (!temp)
-			return -ENOMEM;
-		if (linkat(AT_FDCWD, from, o->dir_fd, temp, AT_SYMLINK_FOLLOW) < 0)
-			return -errno;
-		o->temp_name = take_ptr(temp);
-		return 0;
-	}
-	return linkat(AT_FDCWD, from, o->dir_fd, o->name, AT_SYMLINK_FOLLOW) < 0 ? -errno : 0;
-}
-
-static int take_name(struct output *o, struct diag *d)
-{
-	int r = o->temp_name ? 0 : link_nameless(o);
-
-	if (r < 0)
-		return diag_set_errno(d, r, "%s: cannot give the finished disk its name", o->path);
-	if (o->temp_name) {
-		if (renameat(o->dir_fd, o->temp_name, o->dir_fd, o->name) < 0)
-			return diag_set_errno(
-			        d, -errno, "%s: cannot give the finished disk its name", o->path);
-		free(take_ptr(o->temp_name));
-	}
-	if (fsync(o->dir_fd) < 0)
-		return diag_set_errno(d, -errno, "%s: cannot flush its directory", o->path);
-	return 0;
-}
-
 int output_commit(struct output *o, struct diag *d)
 {
 	int r;
@@ -530,13 +454,39 @@ int output_commit(struct output *o, struct diag *d)
 	if (fsync(o->fd) < 0)
 		return diag_set_errno(d, -errno, "%s: cannot flush it", o->path);
 	if (o->kind == OUTPUT_REPLACE)
-		return take_name(o, d);
+		return diag_prefix(d, part_commit(o->part, d), "%s", o->path);
 	r = write_all(o, 0, o->head, (size_t)MIN(HEAD_LEN, o->len), d);
 	if (r < 0)
 		return r;
 	if (fsync(o->fd) < 0)
 		return diag_set_errno(d, -errno, "%s: cannot flush it", o->path);
 	return 0;
+}
+
+struct journal *output_journal(const struct output *o)
+{
+	return o->part ? part_journal(o->part) : NULL;
+}
+
+bool output_is_continued(const struct output *o)
+{
+	return o->part && part_is_continued(o->part);
+}
+
+const char *output_started_over(const struct output *o)
+{
+	return o->part ? part_started_over(o->part) : NULL;
+}
+
+const char *output_kept_name(const struct output *o)
+{
+	return o->part ? part_kept_name(o->part) : NULL;
+}
+
+void output_discard(struct output *o)
+{
+	if (o->part)
+		part_discard(o->part);
 }
 
 bool output_is_nowhere(const struct output *o)

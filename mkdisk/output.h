@@ -4,7 +4,7 @@
  * device, or nowhere (--root-hash-only). Hides temporary files, fsync, rename, signature checks and
  * sparse files.
  *
- *   a new path, or a file that can be replaced    written beside it, renamed over it by
+ *   a new path, or a file that can be replaced    written beside it (part.h), renamed over it by
  *                                                 output_commit(): the old file or the new one,
  *                                                 never half of one
  *   a block device, or a file in a directory      written in place. The first 24 KiB, which hold
@@ -18,7 +18,7 @@
 #ifndef MODELDISK_OUTPUT_H
 #define MODELDISK_OUTPUT_H
 
-#include "diag.h"
+#include "journal.h"
 
 struct output;
 
@@ -33,22 +33,36 @@ struct output_target {
 /* -EINVAL: directory, or another kind of file. */
 int output_probe(const char *path, struct output_target *out, struct diag *d) MUST_CHECK;
 
+struct output_range {
+	uint64_t off, len;
+};
+struct output_options {
+	uint64_t disk_len;
+	uint64_t need_len; /* bytes of it that will be written */
+	bool force;        /* overwrite a known signature */
+	/* A disk with a journal outlasts this run (part.h): what a run of the same plan left is
+	 * continued. Not where it is written in place. NULL: none. */
+	const struct journal_plan *journal;
+	struct output_range dense[2]; /* with a journal: without holes, so reserved beforehand */
+};
+
 /*
  * Regular files get disk_len bytes, sparse, and the mode and owner of what they replace (0666 &
  * ~umask if new). Free space for need_len bytes is checked first: -ENOSPC. Block devices are opened
  * O_EXCL and must have at least disk_len bytes. path NULL: nowhere. Without force, a target holding
- * a known signature is refused with -EEXIST.
+ * a known signature is refused with -EEXIST. -EAGAIN: another run writes it.
  */
-int output_open(const char *path, uint64_t disk_len, uint64_t need_len, bool force,
-                struct output **out, struct diag *d) MUST_CHECK;
-/* Removes the temporary file unless output_commit() succeeded. */
+int output_open(const char *path, const struct output_options *opt, struct output **out,
+                struct diag *d) MUST_CHECK;
+/* Without output_commit(), leaves only what the next run can go on with. */
 void output_close(struct output *o);
 DEFINE_SCOPED(output, struct output *, output_close)
 
-/* len bytes at off; every place is written at most once. */
+/* len bytes at off; a place is written again only when its content begins anew. */
 int output_write(struct output *o, uint64_t off, const void *buf, size_t len, struct diag *d)
         MUST_CHECK;
-/* Makes [off, off + len) zero: nothing on a fresh sparse file, BLKZEROOUT or writes on a device. */
+/* Makes [off, off + len) zero: nothing on a fresh sparse file, a hole in a continued one,
+ * BLKZEROOUT or writes on a device. */
 int output_zero(struct output *o, uint64_t off, uint64_t len, struct diag *d) MUST_CHECK;
 /* Reads back what was written (image digest for the record). -EINVAL when it went nowhere. */
 int output_read(struct output *o, uint64_t off, void *buf, size_t len, struct diag *d) MUST_CHECK;
@@ -59,6 +73,18 @@ int output_read(struct output *o, uint64_t off, void *buf, size_t len, struct di
 uint64_t output_next_data(struct output *o, uint64_t off);
 /* fsync, rename over path, fsync of the directory. After it the disk stands under its name. */
 int output_commit(struct output *o, struct diag *d) MUST_CHECK;
+
+/* What is written, for the next run; NULL: nothing outlasts this one. */
+struct journal *output_journal(const struct output *o);
+/* Does it hold what an earlier run wrote, where we have not written yet? */
+bool output_is_continued(const struct output *o);
+/* Why what an earlier run left was removed, for people; NULL: there was nothing. */
+const char *output_started_over(const struct output *o);
+/* The name of what closing would leave for the next run; NULL: nothing. */
+const char *output_kept_name(const struct output *o);
+/* From now on closing leaves nothing. */
+void output_discard(struct output *o);
+
 bool output_is_nowhere(const struct output *o);
 uint64_t output_written(const struct output *o); /* bytes handed to the system */
 

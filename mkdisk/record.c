@@ -496,7 +496,9 @@ int record_write(const char *text, const char *path, struct diag *d)
 
 	if (r < 0)
 		return r;
-	r = output_open(path, len, len, true, &o, d);
+	r = output_open(path,
+	                &(struct output_options){ .disk_len = len, .need_len = len, .force = true },
+	                &o, d);
 	if (r < 0)
 		return r;
 	r = output_write(o, 0, text, len, d);

@@ -41,6 +41,7 @@ struct stream_file {
 	const struct tree_node *node;
 	const struct erofs_place *place;
 	struct verity_run *run; /* NULL when the run has no data blocks */
+	bool lies_there;        /* what is carried now was written by an earlier run */
 	uint64_t pos;           /* in the file: next byte to come */
 	uint64_t blocks_end; /* in the file: where the content in data blocks ends for this run */
 	uint64_t end;        /* in the file: end of the run */
@@ -169,7 +170,7 @@ static int carry(struct stream_file *f, uint64_t file_off, const void *buf, size
 	struct stream *s = f->s;
 	int r = verity_run_add(f->run, leaves(s, len), buf, d);
 
-	if (r < 0)
+	if (r < 0 || f->lies_there)
 		return r;
 	return output_write(s->out, s->disk->image_off + f->place->data_off + file_off, buf, len,
 	                    d);
@@ -282,6 +283,28 @@ int stream_file_write(struct stream_file *f, const void *buf, size_t len, struct
 	return 0;
 }
 
+int stream_file_keep(struct stream_file *f, const void *buf, size_t len, struct diag *d)
+{
+	int r;
+
+	if (f->batch_len > 0)
+		return diag_set(d, -EINVAL,
+		                "kept content begins at offset %" PRIu64
+		                ", inside a block that is not",
+		                f->pos);
+	f->lies_there = true;
+	r = stream_file_write(f, buf, len, d);
+	if (r == 0)
+		r = flush_batch(f, d);
+	f->lies_there = false;
+	return r;
+}
+
+uint64_t stream_file_written(const struct stream_file *f)
+{
+	return MIN(f->pos, f->blocks_end) - f->batch_len;
+}
+
 /*
  * Zeros up to the next block boundary complete what waits in the batch; whole blocks are hashed
  * once for all; the rest waits for what follows.
@@ -319,23 +342,29 @@ int stream_file_zero(struct stream_file *f, uint64_t len, struct diag *d)
 	return 0;
 }
 
+static int put_tail(struct stream_file *f, size_t len, struct diag *d)
+{
+	struct stream *s = f->s;
+	uint64_t off = s->disk->image_off + erofs_place_tail_off(f->place);
+	int r = s->opt.tails_at_once ? output_write(s->out, off, f->tail, len, d) : 0;
+
+	return r < 0 ? r : erofs_image_put_tail(s->image, f->node, f->tail, len, d);
+}
+
 static int finish_run(struct stream_file *f, struct diag *d)
 {
+	int r = 0;
+
 	if (f->pos != f->end)
 		return diag_set(d, -EINVAL,
 		                "%" PRIu64 " bytes are missing before offset %" PRIu64
 		                " of a file of %" PRIu64 " bytes",
 		                f->end - f->pos, f->end, f->node->size);
-	if (f->run) {
-		int r = verity_run_commit(f->run, d);
-
-		if (r < 0)
-			return r;
-	}
-	if (f->end == f->blocks_end)
-		return 0;
-	return erofs_image_put_tail(f->s->image, f->node, f->tail, (size_t)(f->end - f->blocks_end),
-	                            d);
+	if (f->run)
+		r = verity_run_commit(f->run, d);
+	if (r == 0 && f->end > f->blocks_end)
+		r = put_tail(f, (size_t)(f->end - f->blocks_end), d);
+	return r;
 }
 
 int stream_file_finish(struct stream_file *f, struct diag *d)

@@ -22,6 +22,9 @@
 struct stream;
 struct stream_options {
 	void (*on_progress)(void *ctx, uint64_t content_bytes); /* thread-safe; may be NULL */
+	/* The block of a tail may wait for others' tails for hours, and what waits is lost with
+	 * the process: tails go to their places on their own, and again with their block. */
+	bool tails_at_once;
 	void *ctx;
 };
 /* Everything is borrowed and must outlive the stream. opt may be NULL. */
@@ -41,6 +44,13 @@ int stream_file_new(struct stream *s, const struct tree_node *n, uint64_t off, u
 /* The next bytes of the run. More than the run's length: -EINVAL. */
 int stream_file_write(struct stream_file *f, const void *buf, size_t len, struct diag *d)
         MUST_CHECK;
+/*
+ * The same for bytes that an earlier run has written where they belong: hashed, not written again.
+ * From a block's beginning (of 4096 bytes) to one, or to the end of the run.
+ */
+int stream_file_keep(struct stream_file *f, const void *buf, size_t len, struct diag *d) MUST_CHECK;
+/* Up to which byte of the file the run was carried: what is behind it waits in memory. */
+uint64_t stream_file_written(const struct stream_file *f);
 /* The next len bytes are zero (a hole): not read, not written, hashed once. */
 int stream_file_zero(struct stream_file *f, uint64_t len, struct diag *d) MUST_CHECK;
 /* The run counts from now on. -EINVAL when bytes are missing. Frees f in every case. */

@@ -90,7 +90,9 @@ static int carry(struct fixture *f, const char *path, const struct contents_opti
 {
 	scoped(output) struct output *o = NULL;
 	scoped(stream) struct stream *s = NULL;
-	int r = output_open(path, f->disk->disk_len, 0, true, &o, d);
+	int r = output_open(
+	        path, &(struct output_options){ .disk_len = f->disk->disk_len, .force = true }, &o,
+	        d);
 
 	if (r == 0)
 		r = stream_new(f->erofs, f->disk, o, NULL, &s, d);

@@ -79,7 +79,10 @@ static int write_disk(const char *path, bool force, struct diag *d)
 {
 	scoped(output) struct output *o = NULL;
 	uint8_t part[5000], head[600];
-	int r = output_open(path, DISK_LEN, DISK_LEN, force, &o, d);
+	int r = output_open(path,
+	                    &(struct output_options){
+	                            .disk_len = DISK_LEN, .need_len = DISK_LEN, .force = force },
+	                    &o, d);
 
 	if (r < 0)
 		return r;
@@ -114,7 +117,9 @@ static void new_disk_appears_only_when_complete(void **state)
 	struct stat st;
 	mode_t mask = umask(027);
 
-	assert_int_equal(output_open(f->path, DISK_LEN, 0, false, &o, NULL), 0);
+	assert_int_equal(
+	        output_open(f->path, &(struct output_options){ .disk_len = DISK_LEN }, &o, NULL),
+	        0);
 	assert_int_equal(output_write(o, 0, "x", 1, NULL), 0);
 	assert_true(stat(f->path, &st) < 0);
 	assert_int_equal(output_commit(o, NULL), 0);
@@ -131,7 +136,9 @@ static void disk_given_up_leaves_nothing(void **state)
 	struct fixture *f = *state;
 	struct output *o = NULL;
 
-	assert_int_equal(output_open(f->path, DISK_LEN, 0, false, &o, NULL), 0);
+	assert_int_equal(
+	        output_open(f->path, &(struct output_options){ .disk_len = DISK_LEN }, &o, NULL),
+	        0);
 	assert_int_equal(output_write(o, 0, "x", 1, NULL), 0);
 	output_close(o);
 	assert_int_equal(count_entries(f->dir), 0);
@@ -237,7 +244,11 @@ static void missing_space_is_told_before_anything_is_written(void **state)
 	scoped(output) struct output *o = NULL;
 	struct diag d = DIAG_INIT;
 
-	assert_int_equal(output_open(f->path, DISK_LEN, INT64_MAX, false, &o, &d), -ENOSPC);
+	assert_int_equal(
+	        output_open(f->path,
+	                    &(struct output_options){ .disk_len = DISK_LEN, .need_len = INT64_MAX },
+	                    &o, &d),
+	        -ENOSPC);
 	assert_non_null(strstr(d.text, "9223372036854775807 bytes"));
 	assert_int_equal(count_entries(f->dir), 0);
 }
@@ -248,7 +259,9 @@ static void writes_outside_the_disk_are_refused(void **state)
 	scoped(output) struct output *o = NULL;
 	char c;
 
-	assert_int_equal(output_open(f->path, DISK_LEN, 0, false, &o, NULL), 0);
+	assert_int_equal(
+	        output_open(f->path, &(struct output_options){ .disk_len = DISK_LEN }, &o, NULL),
+	        0);
 	assert_int_equal(output_write(o, DISK_LEN, "x", 1, NULL), -ERANGE);
 	assert_int_equal(output_write(o, UINT64_MAX, "xy", 2, NULL), -ERANGE);
 	assert_int_equal(output_zero(o, 1, DISK_LEN, NULL), -ERANGE);
@@ -261,7 +274,11 @@ static void nowhere_takes_everything_and_gives_nothing(void **state)
 	char c;
 
 	(void)state;
-	assert_int_equal(output_open(NULL, DISK_LEN, UINT64_MAX, false, &o, NULL), 0);
+	assert_int_equal(output_open(NULL,
+	                             &(struct output_options){ .disk_len = DISK_LEN,
+	                                                       .need_len = UINT64_MAX },
+	                             &o, NULL),
+	                 0);
 	assert_true(output_is_nowhere(o));
 	assert_int_equal(output_write(o, 5, "x", 1, NULL), 0);
 	assert_int_equal(output_zero(o, 5, 10, NULL), 0);
@@ -276,7 +293,9 @@ static void what_was_written_is_read_back(void **state)
 	scoped(output) struct output *o = NULL;
 	uint8_t buf[64] = { 1 };
 
-	assert_int_equal(output_open(f->path, DISK_LEN, 0, false, &o, NULL), 0);
+	assert_int_equal(
+	        output_open(f->path, &(struct output_options){ .disk_len = DISK_LEN }, &o, NULL),
+	        0);
 	assert_int_equal(output_write(o, 100000, "abc", 3, NULL), 0);
 	assert_int_equal(output_read(o, 99999, buf, 5, NULL), 0);
 	assert_memory_equal(buf, "\0abc\0", 5);
@@ -366,7 +385,9 @@ static void file_system_without_nameless_files_will_do(void **state)
 	struct output *o = NULL;
 
 	support_refuse_tmpfile(true);
-	assert_int_equal(output_open(f->path, DISK_LEN, 0, false, &o, NULL), 0);
+	assert_int_equal(
+	        output_open(f->path, &(struct output_options){ .disk_len = DISK_LEN }, &o, NULL),
+	        0);
 	assert_int_equal(count_entries(f->dir), 1); /* a temporary name */
 	output_close(o);
 	assert_int_equal(count_entries(f->dir), 0);

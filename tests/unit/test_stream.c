@@ -181,7 +181,9 @@ static int make_disk(struct fixture *f, const char *path, const struct manner *m
 {
 	scoped(output) struct output *o = NULL;
 	scoped(stream) struct stream *s = NULL;
-	int r = output_open(path, f->disk->disk_len, 0, true, &o, d);
+	int r = output_open(
+	        path, &(struct output_options){ .disk_len = f->disk->disk_len, .force = true }, &o,
+	        d);
 
 	if (r == 0)
 		r = stream_new(f->erofs, f->disk, o, NULL, &s, d);
@@ -330,7 +332,11 @@ static void threads_change_nothing(void **state)
 
 	assert_int_equal(make_disk(f, f->path, &whole, root, NULL), 0);
 	reference = get_disk(f);
-	assert_int_equal(output_open(f->path, f->disk->disk_len, 0, true, &o, NULL), 0);
+	assert_int_equal(output_open(f->path,
+	                             &(struct output_options){ .disk_len = f->disk->disk_len,
+	                                                       .force = true },
+	                             &o, NULL),
+	                 0);
 	assert_int_equal(stream_new(f->erofs, f->disk, o, NULL, &s, NULL), 0);
 	for (size_t i = 0; i < 3; i++) {
 		job[i] = (struct job){ f, s, i };
@@ -358,7 +364,11 @@ static void holes_are_not_written(void **state)
 		scoped(output) struct output *o = NULL;
 		scoped(stream) struct stream *s = NULL;
 
-		assert_int_equal(output_open(f->path, f->disk->disk_len, 0, true, &o, NULL), 0);
+		assert_int_equal(output_open(f->path,
+		                             &(struct output_options){
+		                                     .disk_len = f->disk->disk_len, .force = true },
+		                             &o, NULL),
+		                 0);
 		assert_int_equal(stream_new(f->erofs, f->disk, o, NULL, &s, NULL), 0);
 		assert_int_equal(bring_all(s, f, manners[i], NULL), 0);
 		assert_int_equal(stream_finish(s, root, NULL), 0);
@@ -384,7 +394,11 @@ static void progress_adds_up_to_the_contents(void **state)
 
 	for (size_t i = 0; i < FILE_CNT; i++)
 		expected += sizes[i];
-	assert_int_equal(output_open(NULL, f->disk->disk_len, 0, true, &o, NULL), 0);
+	assert_int_equal(output_open(NULL,
+	                             &(struct output_options){ .disk_len = f->disk->disk_len,
+	                                                       .force = true },
+	                             &o, NULL),
+	                 0);
 	assert_int_equal(stream_new(f->erofs, f->disk, o, &opt, &s, NULL), 0);
 	assert_int_equal(bring_all(s, f, &m, NULL), 0);
 	assert_int_equal(sum, expected);
@@ -398,7 +412,11 @@ static void content_of_another_length_is_refused(void **state)
 	struct stream_file *to;
 	struct diag d = DIAG_INIT;
 
-	assert_int_equal(output_open(NULL, f->disk->disk_len, 0, true, &o, NULL), 0);
+	assert_int_equal(output_open(NULL,
+	                             &(struct output_options){ .disk_len = f->disk->disk_len,
+	                                                       .force = true },
+	                             &o, NULL),
+	                 0);
 	assert_int_equal(stream_new(f->erofs, f->disk, o, NULL, &s, NULL), 0);
 	for (size_t i = 1; i < FILE_CNT; i++) {
 		assert_int_equal(stream_file_new(s, f->file[i], 0, sizes[i], &to, &d), 0);
@@ -423,7 +441,11 @@ static void disk_without_one_file_has_no_root(void **state)
 		scoped(stream) struct stream *s = NULL;
 		uint8_t root[32];
 
-		assert_int_equal(output_open(NULL, f->disk->disk_len, 0, true, &o, NULL), 0);
+		assert_int_equal(output_open(NULL,
+		                             &(struct output_options){
+		                                     .disk_len = f->disk->disk_len, .force = true },
+		                             &o, NULL),
+		                 0);
 		assert_int_equal(stream_new(f->erofs, f->disk, o, NULL, &s, NULL), 0);
 		for (size_t i = 1; i < FILE_CNT; i++) {
 			if (i != left_out)
@@ -445,7 +467,11 @@ static void abandoned_run_may_come_anew(void **state)
 	memset(garbage, 0xaa, 3 * MIB);
 	assert_int_equal(make_disk(f, f->path, &whole, root, NULL), 0);
 	reference = get_disk(f);
-	assert_int_equal(output_open(f->path, f->disk->disk_len, 0, true, &o, NULL), 0);
+	assert_int_equal(output_open(f->path,
+	                             &(struct output_options){ .disk_len = f->disk->disk_len,
+	                                                       .force = true },
+	                             &o, NULL),
+	                 0);
 	assert_int_equal(stream_new(f->erofs, f->disk, o, NULL, &s, NULL), 0);
 	for (size_t i = 1; i < FILE_CNT; i++) {
 		struct stream_file *to = NULL;
@@ -516,7 +542,11 @@ static void data_blocks_larger_than_those_of_the_file_system_are_refused(void **
 	struct diag d = DIAG_INIT;
 
 	f->disk->verity.data_block_len = 8192;
-	assert_int_equal(output_open(NULL, f->disk->disk_len, 0, true, &o, NULL), 0);
+	assert_int_equal(output_open(NULL,
+	                             &(struct output_options){ .disk_len = f->disk->disk_len,
+	                                                       .force = true },
+	                             &o, NULL),
+	                 0);
 	assert_int_equal(stream_new(f->erofs, f->disk, o, NULL, &s, &d), -EOPNOTSUPP);
 	assert_non_null(strstr(d.text, "8192"));
 }
@@ -542,7 +572,11 @@ static void table_is_written_at_both_ends(void **state)
 	p->table.part[0].type.b[0] = 1;
 	p->table.part[0].first_lba = IMAGE_OFF / 512;
 	p->table.part[0].last_lba = IMAGE_OFF / 512 + 7;
-	assert_int_equal(output_open(f->path, p->disk_len, 0, true, &o, NULL), 0);
+	assert_int_equal(
+	        output_open(f->path,
+	                    &(struct output_options){ .disk_len = p->disk_len, .force = true }, &o,
+	                    NULL),
+	        0);
 	assert_int_equal(stream_new(f->erofs, p, o, NULL, &s, NULL), 0);
 	assert_int_equal(stream_write_table(s, p, NULL), 0);
 	assert_int_equal(output_commit(o, NULL), 0);
