@@ -15,6 +15,7 @@
 #ifndef MODELDISK_LFS_H
 #define MODELDISK_LFS_H
 
+#include "credentials.h"
 #include "hash.h"
 
 #include <stdatomic.h>
@@ -42,6 +43,8 @@ struct lfs_sink {
 	int (*verified)(void *ctx, struct diag *d);
 	/* None of the bytes since begin count. Also after an error of begin, data or verified. */
 	void (*abandon)(void *ctx);
+	/* What people call the object, for sentences: a file's name, quoted. Any thread. */
+	const char *(*name)(void *ctx, char *out, size_t out_len);
 };
 
 /* Each oid once; the objects are started in the order given. */
@@ -53,39 +56,35 @@ struct lfs_object {
 
 #define LFS_MAX_TRANSFERS 64
 
-/* Strings are borrowed for the life of the struct lfs. 0 and NULL: the default. */
 struct lfs_options {
-	const char *url;     /* of the LFS server, as ".../repository.git/info/lfs" */
-	const char *token;   /* password for it, or "user:token"; sent when it asks, to its host */
-	const char *ca_file; /* certificates to trust, instead of the system's */
-	unsigned transfers;  /* at once; 8. Memory is about 4 MiB for each, 64 MiB for all */
-	unsigned workers;    /* threads that hash and write; 1 */
-	unsigned retries;    /* of one object, or of one request, in a row; 8 */
-	unsigned stall_s;    /* seconds without a byte before a connection is given up; 30 */
-	/* Something a person who waits should know: the server makes us wait, an object is begun
-	 * anew. Called by the thread of lfs_fetch(). */
+	const char *url; /* of the LFS server, ".../repository.git/info/lfs", http or https */
+	struct credentials *credentials; /* asked by lfs_fetch()'s thread; NULL: none */
+	const char *ca_file;             /* whom to trust, instead of the system's; or NULL */
+	unsigned transfers; /* at once, at least 1. Memory is 4 MiB for each, up to 64 MiB */
+	unsigned workers;   /* threads that hash and write, 1..LFS_MAX_TRANSFERS */
+	unsigned retries;   /* of one request without getting on in between */
+	unsigned stall_s;   /* seconds without a byte after which a connection is given up */
+	/* What a person who waits should know: the server makes us wait, an object is begun anew.
+	 * Called by lfs_fetch()'s thread; may be NULL. */
 	void (*note)(void *ctx, const char *sentence);
 	void *ctx;
-	const atomic_bool *stop; /* becomes true: -EINTR */
+	const atomic_bool *stop; /* becomes true: -EINTR; may be NULL */
 };
-
-struct lfs;
-/* Nothing is sent yet. -EINVAL: the URL is not http or https. */
-int lfs_open(const struct lfs_options *opt, struct lfs **out, struct diag *d) MUST_CHECK;
-void lfs_close(struct lfs *l);
-DEFINE_SCOPED(lfs, struct lfs *, lfs_close)
+#define LFS_DEFAULT_TRANSFERS 8
+#define LFS_DEFAULT_RETRIES   8
+#define LFS_DEFAULT_STALL_S   30
 
 /*
- * All objects, or the first error. What could pass is tried again with growing pauses; what could
- * not is one sentence:
- *   -EACCES    the server wants a token, another one, or a licence to be accepted
+ * All objects, or the first error; after that all threads have ended. What could pass is tried
+ * again with growing pauses; what could not is one sentence:
+ *   -EACCES    the server wants a token, another one, or conditions to be accepted
  *   -ENOENT    no such repository or object, or it is private
  *   -EBADMSG   content that is not what its oid says, in size or digest, several times
  *   -EUCLEAN   an answer against the protocol; -EOPNOTSUPP: a transfer other than basic
- *   -EAGAIN    rate limited for longer than anybody waits; -EIO, -ETIMEDOUT: network
+ *   -EAGAIN    rate limited for longer than anybody waits; -EIO: network
  *   -EINTR     stop; and what the sink said
  */
-int lfs_fetch(struct lfs *l, const struct lfs_object *object, size_t cnt,
+int lfs_fetch(const struct lfs_options *opt, const struct lfs_object *object, size_t cnt,
               const struct lfs_sink *sink, struct diag *d) MUST_CHECK;
 
 #endif

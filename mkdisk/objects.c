@@ -362,6 +362,11 @@ static void sink_abandon(void *ctx)
 	abandon_files(ctx);
 }
 
+static const char *sink_name(void *ctx, char *out, size_t out_len)
+{
+	return tree_quote_path(objects_node(ctx), out, out_len);
+}
+
 const struct lfs_sink *objects_sink(void)
 {
 	static const struct lfs_sink sink = {
@@ -369,6 +374,7 @@ const struct lfs_sink *objects_sink(void)
 		.data = sink_data,
 		.verified = sink_verified,
 		.abandon = sink_abandon,
+		.name = sink_name,
 	};
 
 	return &sink;

@@ -1,0 +1,452 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Requests through libcurl's multi interface. Redirects are followed here and not by libcurl: what
+ * a link's header holds was meant for one place, and libcurl drops only what it knows to be secret
+ * when it goes to another. HTTP/1.1 on purpose: each transfer then has a connection, and a flow
+ * control, of its own, so that one that is held back holds nobody else.
+ */
+#include "lfs_http.h"
+
+#include <curl/curl.h>
+#include <errno.h>
+#include <stdio.h>
+#include <time.h>
+
+#include "lfs_batch.h"
+#include "secret.h"
+#include "text.h"
+#include "url.h"
+
+#define MAX_REDIRECTS    10
+#define MAX_HEADER_LEN   (256 * KIB) /* of an answer, all lines */
+#define MAX_WORDS_LEN    (16 * KIB)  /* of a body that says why not */
+#define SLOW_BYTES_PER_S 128L        /* slower than that is silent */
+
+struct lfs_net {
+	CURLM *multi;
+	struct lfs_net_options opt;
+};
+
+struct lfs_http {
+	struct lfs_net *net;
+	CURL *easy;
+	lfs_take take;
+	void *ctx;
+	struct lfs_request request;
+	struct curl_slist *header; /* of the request */
+	struct lfs_answer answer;
+	char *user, *password;
+	char *url;    /* where the request is now */
+	bool is_away; /* a redirect led to another origin: nothing secret is sent */
+	bool is_running;
+	bool was_stopped;
+	unsigned redirect_cnt;
+	size_t header_len;
+	char *words; /* body of a refusal */
+	size_t words_len;
+	char error[CURL_ERROR_SIZE];
+};
+
+/* ---- URLs ---- */
+
+void lfs_origin(const char *url, char *out, size_t out_len)
+{
+	scoped(url) struct url u = { 0 };
+
+	if (url_parse(url, &u, NULL) < 0)
+		snprintf(out, out_len, "?");
+	else if (u.port == (u.is_https ? 443 : 80))
+		snprintf(out, out_len, "http%s://%s", u.is_https ? "s" : "", u.host);
+	else
+		snprintf(out, out_len, "http%s://%s:%u", u.is_https ? "s" : "", u.host, u.port);
+}
+
+/* ---- the connections ---- */
+
+int lfs_net_new(const struct lfs_net_options *opt, struct lfs_net **out, struct diag *d)
+{
+	struct lfs_net *net;
+
+	if (curl_global_init(CURL_GLOBAL_DEFAULT) != 0)
+		return diag_set(d, -EIO, "cannot start libcurl");
+	net = calloc(1, sizeof(*net));
+	if (net)
+		net->multi = curl_multi_init();
+	if (!net || !net->multi) {
+		free(net);
+		curl_global_cleanup();
+		return diag_set(d, -ENOMEM, "out of memory");
+	}
+	net->opt = *opt;
+	*out = net;
+	return 0;
+}
+
+void lfs_net_free(struct lfs_net *net)
+{
+	if (!net)
+		return;
+	curl_multi_cleanup(net->multi);
+	curl_global_cleanup();
+	free(net);
+}
+
+int lfs_net_wait(struct lfs_net *net, unsigned ms, struct diag *d)
+{
+	int running = 0;
+	CURLMcode code = curl_multi_poll(net->multi, NULL, 0, (int)ms, NULL);
+
+	if (code == CURLM_OK)
+		code = curl_multi_perform(net->multi, &running);
+	if (code == CURLM_OK)
+		return 0;
+	return diag_set(d, code == CURLM_OUT_OF_MEMORY ? -ENOMEM : -EIO, "libcurl says %s",
+	                curl_multi_strerror(code));
+}
+
+void lfs_net_wake(struct lfs_net *net)
+{
+	(void)curl_multi_wakeup(net->multi);
+}
+
+/* ---- what libcurl calls ---- */
+
+static size_t on_header(char *line, size_t size, size_t len, void *ctx)
+{
+	struct lfs_http *h = ctx;
+
+	len *= size;
+	h->header_len += len;
+	if (h->header_len > MAX_HEADER_LEN)
+		return 0;
+	lfs_answer_line(&h->answer, line, len, (int64_t)time(NULL));
+	return len;
+}
+
+static void keep_words(struct lfs_http *h, const char *buf, size_t len)
+{
+	if (!h->words)
+		h->words = malloc(MAX_WORDS_LEN);
+	if (!h->words)
+		return;
+	len = MIN(len, MAX_WORDS_LEN - h->words_len);
+	memcpy(h->words + h->words_len, buf, len);
+	h->words_len += len;
+}
+
+static size_t on_body(char *buf, size_t size, size_t len, void *ctx)
+{
+	struct lfs_http *h = ctx;
+
+	len *= size;
+	if (h->answer.status != 200 && h->answer.status != 206) {
+		keep_words(h, buf, len);
+		return len;
+	}
+	switch (h->take(h->ctx, &h->answer, buf, len)) {
+	case LFS_TAKEN:
+		return len;
+	case LFS_TAKE_LATER:
+		return CURL_WRITEFUNC_PAUSE;
+	default:
+		h->was_stopped = true;
+		return 0;
+	}
+}
+
+/* ---- a request ---- */
+
+int lfs_http_new(struct lfs_net *net, lfs_take take, void *ctx, struct lfs_http **out)
+{
+	struct lfs_http *h = calloc(1, sizeof(*h));
+
+	if (!h)
+		return -ENOMEM;
+	h->easy = curl_easy_init();
+	if (!h->easy) {
+		free(h);
+		return -ENOMEM;
+	}
+	h->net = net;
+	h->take = take;
+	h->ctx = ctx;
+	*out = h;
+	return 0;
+}
+
+static void leave_multi(struct lfs_http *h)
+{
+	if (h->is_running)
+		curl_multi_remove_handle(h->net->multi, h->easy);
+	h->is_running = false;
+}
+
+void lfs_http_free(struct lfs_http *h)
+{
+	if (!h)
+		return;
+	leave_multi(h);
+	curl_easy_cleanup(h->easy);
+	curl_slist_free_all(h->header);
+	free(h->words);
+	secret_free(h->user);
+	secret_free(h->password);
+	free(h->url);
+	free(h);
+}
+
+static bool add_line(struct lfs_http *h, const char *line)
+{
+	struct curl_slist *longer = curl_slist_append(h->header, line);
+
+	if (longer)
+		h->header = longer;
+	return longer != NULL;
+}
+
+static bool make_header(struct lfs_http *h)
+{
+	const struct lfs_request *rq = &h->request;
+	bool ok = true;
+
+	curl_slist_free_all(take_ptr(h->header));
+	if (rq->post)
+		ok = add_line(h, "Accept: application/vnd.git-lfs+json") &&
+		     add_line(h, "Content-Type: application/vnd.git-lfs+json") &&
+		     add_line(h, "Expect:");
+	/* compressed answers would have other ranges, and some caches then ignore these */
+	ok = ok && add_line(h, "Accept-Encoding: identity");
+	for (size_t i = 0; ok && !h->is_away && i < rq->header_cnt; i++)
+		ok = add_line(h, rq->header[i]);
+	return ok;
+}
+
+/* What holds for every request. */
+static void set_common(struct lfs_http *h)
+{
+	const struct lfs_net_options *opt = &h->net->opt;
+
+	curl_easy_reset(h->easy);
+	curl_easy_setopt(h->easy, CURLOPT_PRIVATE, h);
+	curl_easy_setopt(h->easy, CURLOPT_ERRORBUFFER, h->error);
+	curl_easy_setopt(h->easy, CURLOPT_NOSIGNAL, 1L);
+	curl_easy_setopt(h->easy, CURLOPT_USERAGENT, "mkdisk/" MODELDISK_VERSION);
+	curl_easy_setopt(h->easy, CURLOPT_PROTOCOLS_STR, "http,https");
+	curl_easy_setopt(h->easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+	curl_easy_setopt(h->easy, CURLOPT_FOLLOWLOCATION, 0L);
+	curl_easy_setopt(h->easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+	curl_easy_setopt(h->easy, CURLOPT_BUFFERSIZE, 512L * 1024);
+	curl_easy_setopt(h->easy, CURLOPT_TCP_KEEPALIVE, 1L);
+	curl_easy_setopt(h->easy, CURLOPT_CONNECTTIMEOUT, (long)opt->stall_s);
+	curl_easy_setopt(h->easy, CURLOPT_LOW_SPEED_LIMIT, SLOW_BYTES_PER_S);
+	curl_easy_setopt(h->easy, CURLOPT_LOW_SPEED_TIME, (long)opt->stall_s);
+	curl_easy_setopt(h->easy, CURLOPT_HEADERFUNCTION, on_header);
+	curl_easy_setopt(h->easy, CURLOPT_HEADERDATA, h);
+	curl_easy_setopt(h->easy, CURLOPT_WRITEFUNCTION, on_body);
+	curl_easy_setopt(h->easy, CURLOPT_WRITEDATA, h);
+	if (opt->ca_file)
+		curl_easy_setopt(h->easy, CURLOPT_CAINFO, opt->ca_file);
+}
+
+/* Sends the request to h->url. */
+static int send_request(struct lfs_http *h)
+{
+	const struct lfs_request *rq = &h->request;
+	char range[64];
+
+	if (!make_header(h))
+		return -ENOMEM;
+	set_common(h);
+	h->answer = (struct lfs_answer){ 0 };
+	h->header_len = h->words_len = 0;
+	h->was_stopped = false;
+	h->error[0] = '\0';
+	CURLcode code = curl_easy_setopt(h->easy, CURLOPT_URL, h->url);
+	if (code == CURLE_OK)
+		code = curl_easy_setopt(h->easy, CURLOPT_HTTPHEADER, h->header);
+	if (code == CURLE_OK && rq->post)
+		code = curl_easy_setopt(h->easy, CURLOPT_POSTFIELDS, rq->post);
+	if (code == CURLE_OK && rq->from > 0) {
+		snprintf(range, sizeof(range), "%llu-%llu", (unsigned long long)rq->from,
+		         (unsigned long long)rq->end - 1);
+		code = curl_easy_setopt(h->easy, CURLOPT_RANGE, range);
+	}
+	if (code == CURLE_OK && h->password && !h->is_away) {
+		curl_easy_setopt(h->easy, CURLOPT_HTTPAUTH, (long)CURLAUTH_BASIC);
+		code = curl_easy_setopt(h->easy, CURLOPT_USERNAME, h->user);
+		if (code == CURLE_OK)
+			code = curl_easy_setopt(h->easy, CURLOPT_PASSWORD, h->password);
+	}
+	if (code != CURLE_OK || curl_multi_add_handle(h->net->multi, h->easy) != CURLM_OK)
+		return -ENOMEM;
+	h->is_running = true;
+	return 0;
+}
+
+static char *copy(const char *text)
+{
+	return text ? strdup(text) : NULL;
+}
+
+int lfs_http_start(struct lfs_http *h, const struct lfs_request *request, struct diag *d)
+{
+	h->request = *request;
+	h->is_away = false;
+	h->redirect_cnt = 0;
+	free(h->url);
+	secret_free(h->user);
+	secret_free(h->password);
+	h->url = copy(request->url);
+	h->user = copy(request->user);
+	h->password = copy(request->password);
+	if (!h->url || !h->user != !request->user || !h->password != !request->password ||
+	    send_request(h) < 0)
+		return diag_set(d, -ENOMEM, "out of memory");
+	return 0;
+}
+
+void lfs_http_go_on(struct lfs_http *h)
+{
+	if (h->is_running)
+		curl_easy_pause(h->easy, CURLPAUSE_CONT);
+}
+
+/* ---- its end ---- */
+
+/* Decides whether to go there, and what may come along. */
+static int check_redirect(struct lfs_http *h, const char *location, struct diag *d)
+{
+	scoped(url) struct url here = { 0 }, there = { 0 };
+	char from[200], to[200];
+
+	lfs_origin(h->url, from, sizeof(from));
+	if (!location)
+		return diag_set(d, -EUCLEAN, "%s: a redirect (status %u) that leads nowhere", from,
+		                h->answer.status);
+	if (url_parse(h->url, &here, d) < 0 || url_parse(location, &there, d) < 0)
+		return diag_set(d, -EUCLEAN,
+		                "%s: a redirect to something that is no http or https "
+		                "URL",
+		                from);
+	lfs_origin(location, to, sizeof(to));
+	if (here.is_https && !there.is_https)
+		return diag_set(d, -EUCLEAN, "%s: a redirect to %s, where others can read along",
+		                from, to);
+	if (++h->redirect_cnt > MAX_REDIRECTS)
+		return diag_set(d, -EUCLEAN, "%s: more than %d redirects", from, MAX_REDIRECTS);
+	h->is_away = h->is_away || !url_is_same_origin(&here, &there);
+	return 0;
+}
+
+/* Asks at the new place. 0: sent; else why not. */
+static int follow(struct lfs_http *h, struct diag *d)
+{
+	char *location = NULL;
+
+	curl_easy_getinfo(h->easy, CURLINFO_REDIRECT_URL, &location);
+	int r = check_redirect(h, location, d);
+	if (r < 0)
+		return r;
+	char *url = strdup(location);
+	if (!url)
+		return diag_set(d, -ENOMEM, "out of memory");
+	free(h->url);
+	h->url = url;
+	return send_request(h) < 0 ? diag_set(d, -ENOMEM, "out of memory") : 0;
+}
+
+static bool may_pass(CURLcode code)
+{
+	switch (code) {
+	case CURLE_COULDNT_RESOLVE_PROXY:
+	case CURLE_COULDNT_RESOLVE_HOST:
+	case CURLE_COULDNT_CONNECT:
+	case CURLE_WEIRD_SERVER_REPLY:
+	case CURLE_PARTIAL_FILE:
+	case CURLE_OPERATION_TIMEDOUT:
+	case CURLE_SSL_CONNECT_ERROR:
+	case CURLE_GOT_NOTHING:
+	case CURLE_SEND_ERROR:
+	case CURLE_RECV_ERROR:
+	case CURLE_UNSUPPORTED_PROTOCOL: /* HTTP/0.9, HTTP/7: rubbish on the line */
+		return true;
+	default:
+		return false;
+	}
+}
+
+static void tell_break(const struct lfs_http *h, CURLcode code, struct lfs_end *end)
+{
+	char origin[200], words[CURL_ERROR_SIZE];
+	const char *said = *h->error ? h->error : curl_easy_strerror(code);
+
+	lfs_origin(h->url, origin, sizeof(origin));
+	snprintf(end->why, sizeof(end->why), "%s: %.80s", origin,
+	         text_clean(said, strlen(said), words, sizeof(words)));
+}
+
+static int tell_hopeless(const struct lfs_http *h, CURLcode code, struct diag *d)
+{
+	char origin[200], words[CURL_ERROR_SIZE];
+	const char *said = *h->error ? h->error : curl_easy_strerror(code);
+
+	lfs_origin(h->url, origin, sizeof(origin));
+	text_clean(said, strlen(said), words, sizeof(words));
+	if (h->header_len > MAX_HEADER_LEN)
+		return diag_set(d, -EUCLEAN, "%s: an answer with a header of more than %d KiB",
+		                origin, (int)(MAX_HEADER_LEN / KIB));
+	if (code == CURLE_PEER_FAILED_VERIFICATION)
+		return diag_set(d, -EACCES,
+		                "%s: its certificate is not trusted: %s; --ca-file names who else "
+		                "may have signed it",
+		                origin, words);
+	return diag_set(d, code == CURLE_OUT_OF_MEMORY ? -ENOMEM : -EIO, "%s: %s", origin, words);
+}
+
+/* True: over; false: it goes on at another place. */
+static bool end_request(struct lfs_http *h, CURLcode code, struct lfs_end *end, struct diag *d)
+{
+	bool is_redirect =
+	        code == CURLE_OK && lfs_answer_meaning(&h->answer, true) == LFS_MEANS_REDIRECT;
+
+	leave_multi(h);
+	*end = (struct lfs_end){ .ending = LFS_ENDED };
+	end->is_away = h->is_away;
+	end->password = h->is_away ? NULL : h->password;
+	if (is_redirect) {
+		if (follow(h, d) == 0)
+			return false;
+		end->ending = LFS_HOPELESS;
+	} else if (h->was_stopped) {
+		end->ending = LFS_STOPPED;
+	} else if (code != CURLE_OK && may_pass(code)) {
+		end->ending = LFS_BROKEN;
+		tell_break(h, code, end);
+	} else if (code != CURLE_OK) {
+		end->ending = LFS_HOPELESS;
+		tell_hopeless(h, code, d);
+	}
+	if (h->words_len > 0 && !*h->answer.message)
+		lfs_batch_message(h->words, h->words_len, h->answer.message,
+		                  sizeof(h->answer.message));
+	end->answer = h->answer;
+	return true;
+}
+
+void *lfs_net_ended(struct lfs_net *net, struct lfs_end *end, struct diag *d)
+{
+	CURLMsg *msg;
+	int left;
+
+	while ((msg = curl_multi_info_read(net->multi, &left))) {
+		struct lfs_http *h = NULL;
+
+		if (msg->msg != CURLMSG_DONE)
+			continue;
+		CURLcode code = msg->data.result;
+		curl_easy_getinfo(msg->easy_handle, CURLINFO_PRIVATE, (char **)&h);
+		if (end_request(h, code, end, d))
+			return h->ctx;
+	}
+	return NULL;
+}
