@@ -125,8 +125,8 @@ static bool is_dot_git(const char *name)
 static int check_name(const struct walk *w, const char *name)
 {
 	/* behind a backslash too: a directory separator elsewhere */
-	for (const char *part = name; part; part = strchr(part, '\\')) {
-		part += part != name;
+	for (const char *part = name, *end; part; part = end ? end + 1 : NULL) {
+		end = strchr(part, '\\');
 		if (is_dot_git(part))
 			return diag_set(w->d, -EUCLEAN,
 			                "%s: a name that git keeps for itself; it would not check "

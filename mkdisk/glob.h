@@ -34,7 +34,8 @@ struct glob;
 
 /*
  * -EINVAL: malformed; for GLOB_GIT and GLOB_LFS such a pattern matches nothing or makes the tool
- * fail, for GLOB_BASH there is none. -E2BIG: longer than GLOB_MAX_LEN. pattern holds no NUL.
+ * fail, for GLOB_BASH there is none. -EOPNOTSUPP: a character class of GLOB_LFS, a collating symbol
+ * of GLOB_BASH. -E2BIG: longer than GLOB_MAX_LEN. pattern holds no NUL.
  */
 int glob_new(enum glob_dialect dialect, const char *pattern, size_t len, struct glob **out)
         MUST_CHECK;

@@ -5,6 +5,7 @@
  */
 #include "erofs_consume.h"
 #include "fuzz.h"
+#include "mend.h"
 #include "test_vblk.h"
 #include "tiny_erofs.h"
 
@@ -12,21 +13,6 @@
 #include <stdio.h>
 
 enum { LEAVE_CHECKSUM = 0x01, LEAVE_FIELDS = 0x02 };
-
-static void mend_fields(uint8_t *image, size_t len)
-{
-	struct erofs_super_disk sb;
-	uint64_t blk_cnt;
-
-	memcpy(&sb, image + EROFS_SUPER_OFF, sizeof(sb));
-	sb.magic = le32_of(EROFS_SUPER_MAGIC);
-	if (sb.blkszbits < 9 || sb.blkszbits > 12)
-		sb.blkszbits = (uint8_t)(9 + sb.blkszbits % 4);
-	blk_cnt = len >> sb.blkszbits;
-	if (le32_get(sb.blocks) > blk_cnt)
-		sb.blocks = le32_of((uint32_t)blk_cnt);
-	memcpy(image + EROFS_SUPER_OFF, &sb, sizeof(sb));
-}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
@@ -42,7 +28,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		uint64_t hint;
 
 		if (!(image[0] & LEAVE_FIELDS))
-			mend_fields(image, len);
+			mend_erofs(image, len);
 		if (!(image[0] & LEAVE_CHECKSUM))
 			tiny_erofs_seal(image, len);
 		r = erofs_hint_image_len(image + EROFS_SUPER_OFF, &hint);

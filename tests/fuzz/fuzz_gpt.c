@@ -6,6 +6,7 @@
  */
 #include "fuzz.h"
 #include "gpt.h"
+#include "mend.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -13,47 +14,6 @@
 #define DISK_LEN (160 * KIB) /* holds a table of ours for either sector size */
 
 enum { LEAVE = 0x01, SECTORS_4096 = 0x02 };
-
-static uint32_t crc32_of(const uint8_t *p, size_t len)
-{
-	uint32_t crc = ~UINT32_C(0);
-
-	for (size_t i = 0; i < len; i++) {
-		crc ^= p[i];
-		for (unsigned bit = 0; bit < 8; bit++)
-			crc = crc >> 1 ^ (crc & 1 ? UINT32_C(0xEDB88320) : 0);
-	}
-	return ~crc;
-}
-
-static uint32_t get32(const uint8_t *p)
-{
-	return p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
-}
-
-static void put32(uint8_t *p, uint32_t v)
-{
-	for (unsigned i = 0; i < 4; i++)
-		p[i] = (uint8_t)(v >> (8 * i));
-}
-
-/* Makes both CRCs of the header at off right (UEFI 2.10, 5.3.2). */
-static void mend_header(uint8_t *disk, size_t len, size_t off, size_t sector_len)
-{
-	uint8_t *h = disk + off;
-	uint64_t entries_off, entries_len;
-
-	if (!range_is_inside(off, sector_len, len))
-		return;
-	entries_len = (uint64_t)get32(h + 80) * get32(h + 84);
-	if (mul_u64(get32(h + 72), sector_len, &entries_off) &&
-	    range_is_inside(entries_off, entries_len, len))
-		put32(h + 88, crc32_of(disk + entries_off, entries_len));
-	if (get32(h + 12) < 92 || get32(h + 12) > sector_len)
-		return;
-	put32(h + 16, 0);
-	put32(h + 16, crc32_of(h, get32(h + 12)));
-}
 
 /* What readers are promised about a table that was accepted. */
 static void check_table(const struct gpt *t)
@@ -116,8 +76,7 @@ static void lay_out(const uint8_t *data, size_t len, uint8_t *disk)
 	if (disk[0] & LEAVE)
 		return;
 	sector_len = disk[0] & SECTORS_4096 ? 4096 : 512;
-	mend_header(disk, DISK_LEN, sector_len, sector_len);
-	mend_header(disk, DISK_LEN, DISK_LEN - sector_len, sector_len);
+	mend_gpt(disk, DISK_LEN, sector_len);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)

@@ -279,15 +279,15 @@ static void modes_become_what_a_checkout_gives(void **state)
 
 static void hostile_names_are_refused(void **state)
 {
-	static const char *const name[] = { "..",       ".",
-		                            "a/b",      "/",
-		                            ".git",     ".GIT",
-		                            ".giT",     "git~1",
-		                            "GIT~1",    ".git ",
-		                            ".git.",    ".git . .",
-		                            ".git:x",   ".git::$INDEX_ALLOCATION",
-		                            ".git\\x",  "a\\.git",
-		                            "a\\git~1 " };
+	static const char *const name[] = { "..",        ".",
+		                            "a/b",       "/",
+		                            ".git",      ".GIT",
+		                            ".giT",      "git~1",
+		                            "GIT~1",     ".git ",
+		                            ".git.",     ".git . .",
+		                            ".git:x",    ".git::$INDEX_ALLOCATION",
+		                            ".git\\x",   "a\\.git",
+		                            "a\\git~1 ", "\\.git" };
 	struct repo r = new_repo();
 	char long_name[257], quoted[TEXT_QUOTE_LEN];
 	(void)state;
@@ -316,8 +316,9 @@ static void hostile_names_are_refused(void **state)
 
 static void names_that_only_look_hostile_are_taken(void **state)
 {
-	static const char *const name[] = { "...",    ".gi",   ".gitx",      ".git_", "git~2",
-		                            "git~10", " .git", ".gitignore", "a\\b",  "a..b" };
+	static const char *const name[] = { "...",   ".gi",    ".gitx", ".git_",
+		                            "git~2", "git~10", " .git", ".gitignore",
+		                            "a\\b",  "a..b",   "\\",    "\\a\\\\" };
 	struct repo r = new_repo();
 	struct listing l = { .len = 0 };
 	(void)state;
