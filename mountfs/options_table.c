@@ -84,6 +84,8 @@ const struct option_spec option_specs[] = {
 	  .help = "list everything as mtree(5), with SHA-256" },
 	{ OPTION_ACTION, "cat", .args = "DISK PATH", .run = cmd_cat,
 	  .help = "write a file to stdout" },
+	{ OPTION_ACTION, "copy-from", 'x', .args = "DISK PATH DEST", .run = cmd_copy_from,
+	  .help = "copy a file or a tree out of it" },
 	{ OPTION_ACTION, "verify", .args = "DISK", .run = cmd_verify,
 	  .help = "prove every block, list the bad ones with their\n"
 	          "files" },
