@@ -18,6 +18,9 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/un.h>
 #include <syslog.h>
 #include <time.h>
 
@@ -43,8 +46,8 @@ static struct {
 	const char *program;
 	enum report_format format;
 	enum report_level max_level;
-	bool syslog;
-} setup = { .program = "modeldisk", .max_level = REPORT_NOTE };
+	int syslog_fd;
+} setup = { .program = "modeldisk", .max_level = REPORT_NOTE, .syslog_fd = -1 };
 
 /* Held while something is written: keeps lines whole and the bar out of them. */
 static pthread_mutex_t output_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -77,12 +80,27 @@ void report_start(const char *program, enum report_format format, enum report_le
 	setup.program = program;
 	setup.format = format;
 	setup.max_level = max_level;
+	tzset(); /* gmtime_r(3) would open the time zone's file, perhaps where none can be opened */
 }
 
-void report_to_syslog(void)
+/*
+ * Not syslog(3), which opens and connects when it likes. A log daemon that does not keep up holds
+ * the program for a while, so that no burst is lost, but not for ever.
+ */
+int report_to_syslog(const char *path)
 {
-	openlog(setup.program, LOG_PID, LOG_DAEMON);
-	setup.syslog = true;
+	scoped_fd int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	struct sockaddr_un at = { .sun_family = AF_UNIX };
+	struct timeval patience = { .tv_sec = 1 };
+
+	if (fd < 0 || strlen(path) >= sizeof(at.sun_path))
+		return -1;
+	memcpy(at.sun_path, path, strlen(path));
+	if (connect(fd, (struct sockaddr *)&at, sizeof(at)) < 0)
+		return -1;
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
+	setup.syslog_fd = take_fd(&fd);
+	return setup.syslog_fd;
 }
 
 /* ---- lines ---- */
@@ -165,6 +183,17 @@ static void line_start_json(struct line *l, enum report_level level)
 	line_add_member(l, "level", levels[level].name);
 }
 
+/* RFC 3164 as log daemons take it on their own machine: they know the time themselves. */
+static void send_to_syslog(int priority, const char *clean)
+{
+	struct line l = { .len = 0 };
+
+	line_add(&l, "<%d>%s[%ld]: %s", LOG_DAEMON | priority, setup.program, (long)getpid(),
+	         clean);
+	if (send(setup.syslog_fd, l.text, l.len, MSG_NOSIGNAL) < 0)
+		return; /* nobody is left to tell */
+}
+
 void report_event(enum report_level level, const char *message, const char *const fields[])
 {
 	struct line line = { .len = 0 };
@@ -173,8 +202,8 @@ void report_event(enum report_level level, const char *message, const char *cons
 	if (level > setup.max_level)
 		return;
 	text_clean(message, strlen(message), clean, sizeof(clean));
-	if (setup.syslog)
-		syslog(levels[level].priority, "%s", clean);
+	if (setup.syslog_fd >= 0)
+		send_to_syslog(levels[level].priority, clean);
 	if (setup.format == REPORT_JSON) {
 		line_start_json(&line, level);
 		line_add_member(&line, "message", message);

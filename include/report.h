@@ -18,8 +18,14 @@ enum report_level { REPORT_ERROR, REPORT_WARNING, REPORT_NOTE, REPORT_DEBUG };
 /* Start-up only. program is borrowed for the life of the process. Lines above max_level are
  * dropped. */
 void report_start(const char *program, enum report_format format, enum report_level max_level);
-/* From now on, lines go to syslog(3) as well: for a daemon without a terminal. */
-void report_to_syslog(void);
+/*
+ * From now on, lines go to the log daemon that listens at path as well (REPORT_SYSLOG for the
+ * system's): for a daemon without a terminal. Start-up only. Returns the descriptor, which stays
+ * this module's, or -1 when nobody listens there. Lines are lost when the log daemon starts anew at
+ * that path without its old socket.
+ */
+#define REPORT_SYSLOG "/dev/log"
+int report_to_syslog(const char *path);
 
 void report(enum report_level level, const char *fmt, ...) PRINTF_LIKE(2, 3);
 #define report_error(...)   report(REPORT_ERROR, __VA_ARGS__)
