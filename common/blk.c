@@ -219,19 +219,21 @@ int blk_fd(const struct blk *b)
 
 /* ---- reading ---- */
 
-/* The sentence for a failed read: a file that ends early is the likeliest cause, so look. */
+/*
+ * The sentence for a failed read: a file that ends early is the likeliest cause, so look. With
+ * lseek(2), since fstat(3) is a call by path on some systems, which a sandbox does not allow.
+ */
 static int tell_failure(const struct blk *b, uint64_t off, size_t len, int err, struct diag *d)
 {
-	struct stat st;
 	uint64_t disk_off = b->base_off + off;
 	int fd = blk_fd(b);
+	off_t end = err == -EIO && fd >= 0 ? lseek(fd, 0, SEEK_END) : -1;
 
-	if (err == -EIO && fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) &&
-	    (uint64_t)st.st_size < disk_off + len)
+	if (end >= 0 && (uint64_t)end < disk_off + len)
 		return diag_set(d, err,
 		                "%s: cannot read %zu bytes at offset %" PRIu64
-		                ": the file has shrunk to %" PRIu64 " bytes",
-		                b->name, len, disk_off, (uint64_t)st.st_size);
+		                ": it has shrunk to %" PRIu64 " bytes",
+		                b->name, len, disk_off, (uint64_t)end);
 	return diag_set_errno(d, err, "%s: cannot read %zu bytes at offset %" PRIu64, b->name, len,
 	                      off);
 }
