@@ -43,10 +43,11 @@ static int serve(const struct options *o, const struct image *img, struct failur
 
 static int open_and_serve(const struct options *o, int status_fd, struct diag *d)
 {
-	const struct daemon_options dmo = { .thread_cnt = o->thread_cnt,
-		                            .ready_fd = o->ready_fd,
-		                            .status_fd = status_fd,
-		                            .exit_on_corruption = o->exit_on_corruption };
+	struct daemon_options dmo = { .thread_cnt = o->thread_cnt,
+		                      .ready_fd = o->ready_fd,
+		                      .status_fd = status_fd,
+		                      .exit_on_corruption = o->exit_on_corruption,
+		                      .no_sandbox = o->no_sandbox };
 	struct image_options io = o->image;
 	scoped(failures) struct failures *failures = NULL;
 	scoped(image) struct image *img = NULL;
@@ -57,8 +58,10 @@ static int open_and_serve(const struct options *o, int status_fd, struct diag *d
 		return diag_set(d, r, "out of memory");
 	io.verity.on_failure = failures_note;
 	r = cmd_open_image(o, &io, &img, d);
-	if (r == 0)
+	if (r == 0) {
+		image_fds(img, dmo.disk_fd);
 		r = daemon_new(&dmo, &dm, d);
+	}
 	if (r < 0)
 		return r;
 	r = serve(o, img, failures, dm, d);

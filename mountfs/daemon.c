@@ -13,6 +13,7 @@
 #include "daemon.h"
 
 #include "report.h"
+#include "sandbox.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -49,6 +50,8 @@ struct daemon {
 	struct worker *worker;
 	struct fuse_session *session;
 	int event_fd, signal_fd;
+	int manager_fd; /* to the service manager; -1: none waits */
+	int null_fd;    /* in the background: for 0 to 2 once ready; else -1 */
 	/* written by any thread, told through event_fd */
 	atomic_bool is_ready, is_corrupt, has_ended;
 	atomic_int loop_err;
@@ -114,24 +117,27 @@ int daemon_fork(int *status_fd, struct diag *d)
 	return 0;
 }
 
-static void leave_terminal(void)
+/* The half of leaving that cannot wait until the sandbox is closed. */
+static int leave_session(struct daemon *dm, struct diag *d)
 {
-	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-
 	setsid();
 	if (chdir("/") < 0)
 		report_debug("cannot change to /, the working directory stays in use");
-	for (int fd = STDIN_FILENO; null >= 0 && fd <= STDERR_FILENO; fd++)
-		dup2(null, fd);
-	if (null >= 0)
-		close(null);
+	dm->null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	return dm->null_fd < 0 ? diag_set_errno(d, -errno, "/dev/null: cannot open") : 0;
+}
+
+static void leave_terminal(struct daemon *dm)
+{
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+		dup2(dm->null_fd, fd);
+	scope_close(&dm->null_fd);
 }
 
 /* ---- telling who waits ---- */
 
-/* One datagram to the service manager, as sd_notify(3) describes it; nobody there: nothing to do.
- */
-static void notify_manager(const char *state)
+/* sd_notify(3), connected while that is still possible. Nobody there: nothing to do. */
+static void connect_manager(struct daemon *dm)
 {
 	const char *path = getenv("NOTIFY_SOCKET");
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
@@ -144,10 +150,17 @@ static void notify_manager(const char *state)
 	if (path[0] == '@')
 		addr.sun_path[0] = '\0';
 	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	if (fd < 0 || sendto(fd, state, strlen(state), MSG_NOSIGNAL, (struct sockaddr *)&addr,
-	                     (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len)) < 0)
-		report_warning("cannot notify the service manager at %s: %s", path,
-		               strerror(errno));
+	if (fd < 0 || connect(fd, (struct sockaddr *)&addr,
+	                      (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len)) < 0)
+		report_warning("cannot reach the service manager at %s: %s", path, strerror(errno));
+	else
+		dm->manager_fd = take_fd(&fd);
+}
+
+static void notify_manager(struct daemon *dm, const char *state)
+{
+	if (dm->manager_fd >= 0 && send(dm->manager_fd, state, strlen(state), MSG_NOSIGNAL) < 0)
+		report_warning("cannot notify the service manager: %s", strerror(errno));
 }
 
 static void write_and_close(int *fd, const char *text)
@@ -165,11 +178,11 @@ static void tell_ready(struct daemon *dm)
 	char state[64];
 
 	snprintf(state, sizeof(state), "READY=1\nMAINPID=%ld", (long)getpid());
-	notify_manager(state);
+	notify_manager(dm, state);
 	write_and_close(&dm->o.ready_fd, "ready\n");
 	if (dm->o.status_fd < 0)
 		return;
-	leave_terminal();
+	leave_terminal(dm);
 	write_and_close(&dm->o.status_fd, "r");
 }
 
@@ -301,7 +314,7 @@ int daemon_new(const struct daemon_options *o, struct daemon **out, struct diag 
 	if (!dm)
 		return diag_set(d, -ENOMEM, "out of memory");
 	dm->o = *o;
-	dm->signal_fd = -1;
+	dm->signal_fd = dm->manager_fd = dm->null_fd = -1;
 	dm->worker_cnt = o->thread_cnt ? o->thread_cnt : default_thread_cnt();
 	dm->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (dm->event_fd < 0)
@@ -323,6 +336,8 @@ void daemon_free(struct daemon *dm)
 	free(dm->worker);
 	scope_close(&dm->event_fd);
 	scope_close(&dm->signal_fd);
+	scope_close(&dm->manager_fd);
+	scope_close(&dm->null_fd);
 	scope_close(&dm->o.ready_fd);
 	scope_close(&dm->o.status_fd);
 	free(dm);
@@ -405,21 +420,62 @@ static int outcome(struct daemon *dm, bool was_ready, struct diag *d)
 	return 0;
 }
 
+/* After this only descriptors that exist are used, and nothing is opened, connected or executed. */
+static int close_sandbox(struct daemon *dm, struct mount *m, int syslog_fd, struct diag *d)
+{
+	int keep[MOUNT_FDS + 9];
+	size_t cnt;
+	int r = mount_delegate_end(m, d);
+
+	if (r < 0)
+		return r;
+	cnt = mount_fds(m, keep);
+	keep[cnt++] = dm->o.disk_fd[0];
+	keep[cnt++] = dm->o.disk_fd[1];
+	keep[cnt++] = dm->event_fd;
+	keep[cnt++] = dm->signal_fd;
+	keep[cnt++] = dm->manager_fd;
+	keep[cnt++] = dm->null_fd;
+	keep[cnt++] = dm->o.ready_fd;
+	keep[cnt++] = dm->o.status_fd;
+	keep[cnt++] = syslog_fd;
+	return sandbox_enter(keep, cnt, d);
+}
+
+/* What serving needs is opened, the rest is given up. */
+static int prepare(struct daemon *dm, struct mount *m, struct diag *d)
+{
+	int r = take_signals(dm, d), syslog_fd = -1;
+
+	connect_manager(dm);
+	if (r == 0 && dm->o.status_fd >= 0) {
+		syslog_fd = report_to_syslog(REPORT_SYSLOG);
+		r = leave_session(dm, d);
+	}
+	if (r == 0 && !dm->o.no_sandbox && sandbox_is_possible())
+		return close_sandbox(dm, m, syslog_fd, d);
+	if (r == 0)
+		report_warning("serving WITHOUT A SANDBOX, %s: a fault in mountfs that a disk "
+		               "makes use of is a way into this account",
+		               dm->o.no_sandbox ? "as --no-sandbox demands"
+		                                : "because it was built with a sanitizer");
+	return r;
+}
+
 int daemon_serve(struct daemon *dm, struct mount *m, struct diag *d)
 {
 	bool told_ready = false;
-	int r = take_signals(dm, d);
+	int r;
 
 	dm->session = mount_session(m);
 	fuse_set_log_func(log_of_libfuse);
-	if (dm->o.status_fd >= 0)
-		report_to_syslog();
+	r = prepare(dm, m, d);
 	if (r == 0)
 		r = start_workers(dm, d);
 	while (r == 0 && !wait_for_end(dm, &told_ready))
 		;
 	if (told_ready)
-		notify_manager("STOPPING=1");
+		notify_manager(dm, "STOPPING=1");
 	if (r == 0)
 		r = outcome(dm, told_ready, d);
 	if (!stop_workers(dm)) {

@@ -25,6 +25,9 @@ struct daemon_options {
 	int ready_fd;        /* gets "ready\n" and is closed; -1: none */
 	int status_fd;       /* of daemon_fork(); -1: in the foreground */
 	bool exit_on_corruption;
+	bool no_sandbox;
+	int disk_fd[2]; /* what is served, and its hash device: all of the disk that a sandbox keeps
+	                 */
 };
 
 struct daemon;

@@ -413,6 +413,12 @@ const char *image_layout(const struct image *img)
 	return img->layout.text;
 }
 
+void image_fds(const struct image *img, int out[2])
+{
+	out[0] = blk_fd(img->disk);
+	out[1] = img->hash_disk ? blk_fd(img->hash_disk) : -1;
+}
+
 bool image_used_backup_table(const struct image *img)
 {
 	return img->layout.from_backup;

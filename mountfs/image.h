@@ -61,6 +61,8 @@ const struct erofs *image_erofs(const struct image *img); /* NULL: proof_only */
 const struct vblk *image_vblk(const struct image *img);
 /* Where the areas were found, in words: "partitions 1 and 2", "flat". */
 const char *image_layout(const struct image *img);
+/* The descriptors that reading needs: of the disk, and of the hash device or -1. */
+void image_fds(const struct image *img, int out[2]);
 /* The primary partition table was bad or absent, and the backup was used. */
 bool image_used_backup_table(const struct image *img);
 

@@ -6,20 +6,32 @@
  */
 #include "mount.h"
 
+#include "privileges.h"
+
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <mntent.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 
 #define DEV_FUSE     "/dev/fuse"
 #define SUBTYPE      "mountfs"
 #define COMPLAIN_LEN 1024
 
+/* For fusermount3 on a busy machine; then the mount is left to whoever finds it. */
+#define UNMOUNT_TIMEOUT_MS 10000
+
 struct mount {
 	struct fuse_session *session;
-	bool is_mounted;
+	bool is_mounted, is_fd; /* is_fd: somebody else has mounted, and unmounts */
+	int unmounter_fd;       /* to the process that unmounts; -1: it is done here */
+	int null_fd;            /* takes the place of the connection at its end; -1 as above */
 };
 
 /* ---- what libfuse and fusermount3 complain about ---- */
@@ -260,6 +272,8 @@ int mount_new(const struct mount_options *o, struct mount **out, struct diag *d)
 	struct capture c;
 	int r = m ? 0 : diag_set(d, -ENOMEM, "out of memory");
 
+	if (m)
+		*m = (struct mount){ .is_fd = is_fd, .unmounter_fd = -1, .null_fd = -1 };
 	if (r == 0 && !is_fd)
 		r = check_mountpoint(o->mountpoint, &real, d);
 	if (r == 0 && !is_fd)
@@ -284,11 +298,105 @@ struct fuse_session *mount_session(struct mount *m)
 	return m->session;
 }
 
+/* ---- ending ---- */
+
+/*
+ * The life of the process that unmounts: nothing but waiting for the word. It must outlast signals
+ * to the whole group, and must hold neither the connection (readers would hang behind a dead
+ * daemon) nor anybody's terminal or pipe. If the daemon dies without the word, the dead mount
+ * stays: its readers get ENOTCONN, where an empty directory would look like an answer.
+ */
+__attribute__((noreturn)) static void wait_and_unmount(struct mount *m, int fd)
+{
+	const uint64_t root_needs = UINT64_C(1) << CAP_SYS_ADMIN | UINT64_C(1)
+	                                                                   << CAP_DAC_READ_SEARCH;
+	char word;
+
+	for (int s = 1; s < SIGRTMIN; s++)
+		if (s != SIGCHLD)
+			signal(s, SIG_IGN);
+	prctl(PR_SET_NAME, "mountfs-umount");
+	setsid();
+	if (chdir("/") < 0)
+		_exit(1);
+	for (int i = STDIN_FILENO; i <= STDERR_FILENO; i++)
+		dup2(m->null_fd, i);
+	if (fd > STDERR_FILENO + 1)
+		close_range(STDERR_FILENO + 1, (unsigned)fd - 1, 0);
+	close_range((unsigned)fd + 1, ~0U, 0);
+	/* what a user needs comes from fusermount3, which is setuid; libfuse runs it */
+	if (geteuid() == 0 &&
+	    (privileges_keep(root_needs, NULL) < 0 || privileges_gain_no_more(NULL) < 0))
+		_exit(1);
+	if (read(fd, &word, 1) == 1) {
+		fuse_session_unmount(m->session);
+		if (write(fd, &word, 1) != 1)
+			_exit(1);
+	}
+	_exit(0);
+}
+
+int mount_delegate_end(struct mount *m, struct diag *d)
+{
+	int pair[2];
+	pid_t pid;
+
+	m->null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	if (m->null_fd < 0)
+		return diag_set_errno(d, -errno, "/dev/null: cannot open");
+	if (m->is_fd)
+		return 0;
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+		return diag_set_errno(d, -errno, "cannot make a socket");
+	m->unmounter_fd = pair[0];
+	pid = fork();
+	if (pid == 0)
+		wait_and_unmount(m, pair[1]);
+	close(pair[1]);
+	return pid < 0 ? diag_set_errno(d, -errno, "cannot start a process that unmounts") : 0;
+}
+
+size_t mount_fds(const struct mount *m, int out[MOUNT_FDS])
+{
+	out[0] = fuse_session_fd(m->session);
+	out[1] = m->unmounter_fd;
+	out[2] = m->null_fd;
+	return MOUNT_FDS;
+}
+
+/* As libfuse asks it: has the kernel ended the connection by itself? */
+static bool is_unmounted(struct mount *m)
+{
+	struct pollfd fd = { .fd = fuse_session_fd(m->session) };
+
+	return poll(&fd, 1, 0) == 1 && (fd.revents & POLLERR);
+}
+
+static void ask_unmounter(struct mount *m)
+{
+	struct pollfd fd = { .fd = m->unmounter_fd, .events = POLLIN };
+	char word = 'u';
+
+	if (write(m->unmounter_fd, &word, 1) == 1)
+		poll(&fd, 1, UNMOUNT_TIMEOUT_MS);
+}
+
 void mount_end(struct mount *m)
 {
-	if (m->is_mounted)
-		fuse_session_unmount(m->session);
+	bool was_mounted = m->is_mounted;
+
 	m->is_mounted = false;
+	if (!was_mounted)
+		return;
+	if (m->null_fd < 0) {
+		fuse_session_unmount(m->session);
+		return;
+	}
+	was_mounted = !is_unmounted(m);
+	/* the connection ends first: unmounting must not wait for answers of ours */
+	dup2(m->null_fd, fuse_session_fd(m->session));
+	if (was_mounted && m->unmounter_fd >= 0)
+		ask_unmounter(m);
 }
 
 void mount_free(struct mount *m)
@@ -298,5 +406,7 @@ void mount_free(struct mount *m)
 	mount_end(m);
 	if (m->session)
 		fuse_session_destroy(m->session);
+	scope_close(&m->unmounter_fd);
+	scope_close(&m->null_fd);
 	free(m);
 }

@@ -25,6 +25,15 @@ struct mount_options {
 struct mount;
 int mount_new(const struct mount_options *o, struct mount **out, struct diag *d) MUST_CHECK;
 struct fuse_session *mount_session(struct mount *m); /* lent */
+/*
+ * A sandboxed process cannot unmount: starts one that will when mount_end() says so, and only then.
+ * Before there are threads, before sandbox_enter(). Over a descriptor nobody unmounts, and nothing
+ * is started.
+ */
+int mount_delegate_end(struct mount *m, struct diag *d) MUST_CHECK;
+/* The descriptors that serving and ending need, some of them perhaps -1; returns how many. */
+#define MOUNT_FDS 3
+size_t mount_fds(const struct mount *m, int out[MOUNT_FDS]);
 /* Closes the connection and unmounts, lazily, if it is still mounted and ours. */
 void mount_end(struct mount *m);
 /* The same, and ends the session. NULL allowed. */

@@ -35,7 +35,7 @@ struct options {
 	bool allow_other, exec;
 	unsigned thread_cnt; /* 1..OPTIONS_MAX_THREADS; 0: as the machine is */
 
-	bool foreground, debug;
+	bool foreground, debug, no_sandbox;
 	int ready_fd; /* -1: none */
 	enum report_progress_mode progress;
 	bool json;

@@ -142,6 +142,8 @@ const struct option_spec option_specs[] = {
 	{ OPTION_HEADING, .help = "The process" },
 	{ OPTION_FLAG, "foreground", 'f', AT(foreground), .help = "stay in the foreground" },
 	{ OPTION_FLAG, "debug", 'd', AT(debug), .help = "foreground, and log every request" },
+	{ OPTION_FLAG, "no-sandbox", AT(no_sandbox),
+	  .help = "keep all rights while serving: for debugging" },
 	{ OPTION_NUMBER, "ready-fd", .value = "N", AT(ready_fd), .max = INT_MAX,
 	  .help = "write \"ready\" to descriptor N once mounted" },
 	{ OPTION_FLAG, "json", AT(json), .help = "results as JSON: --verify" },
