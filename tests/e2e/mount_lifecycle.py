@@ -274,6 +274,7 @@ def a_disk_that_does_not_answer_does_not_hold_the_end():
     outer = mount(*flat_disk(outer_tree, 'outer.disk')[:2])
     m = mount(f'{outer.path}/disk', ROOT)
     outer.process.send_signal(signal.SIGSTOP)
+    wait_until('the outer daemon stands still', lambda: thread_states(outer.process.pid) == {'T'})
     reader = start(sys.executable, '-c', READER, f'{m.path}/weights.bin', stdout=subprocess.PIPE)
     wait_until('a thread waits for the disk', lambda: 'D' in thread_states(m.process.pid))
     began = time.monotonic()
