@@ -310,35 +310,34 @@ __attribute__((noreturn)) static void wait_and_unmount(struct mount *m, int fd)
 {
 	const uint64_t root_needs = UINT64_C(1) << CAP_SYS_ADMIN | UINT64_C(1)
 	                                                                   << CAP_DAC_READ_SEARCH;
-	char word;
+	char word = 'r';
+	int r = chdir("/");
 
 	for (int s = 1; s < SIGRTMIN; s++)
 		if (s != SIGCHLD)
 			signal(s, SIG_IGN);
 	prctl(PR_SET_NAME, "mountfs-umount");
 	setsid();
-	if (chdir("/") < 0)
-		_exit(1);
 	for (int i = STDIN_FILENO; i <= STDERR_FILENO; i++)
 		dup2(m->null_fd, i);
 	if (fd > STDERR_FILENO + 1)
 		close_range(STDERR_FILENO + 1, (unsigned)fd - 1, 0);
 	close_range((unsigned)fd + 1, ~0U, 0);
 	/* what a user needs comes from fusermount3, which is setuid; libfuse runs it */
-	if (geteuid() == 0 &&
-	    (privileges_keep(root_needs, NULL) < 0 || privileges_gain_no_more(NULL) < 0))
-		_exit(1);
-	if (read(fd, &word, 1) == 1) {
-		fuse_session_unmount(m->session);
-		if (write(fd, &word, 1) != 1)
-			_exit(1);
-	}
-	_exit(0);
+	if (r == 0 && geteuid() == 0)
+		r = privileges_keep(root_needs, NULL);
+	if (r == 0 && geteuid() == 0)
+		r = privileges_gain_no_more(NULL);
+	if (r < 0 || write(fd, &word, 1) != 1 || read(fd, &word, 1) != 1)
+		_exit(r < 0);
+	fuse_session_unmount(m->session);
+	_exit(write(fd, &word, 1) != 1);
 }
 
 int mount_delegate_end(struct mount *m, struct diag *d)
 {
 	int pair[2];
+	char word;
 	pid_t pid;
 
 	m->null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
@@ -353,7 +352,12 @@ int mount_delegate_end(struct mount *m, struct diag *d)
 	if (pid == 0)
 		wait_and_unmount(m, pair[1]);
 	close(pair[1]);
-	return pid < 0 ? diag_set_errno(d, -errno, "cannot start a process that unmounts") : 0;
+	if (pid < 0)
+		return diag_set_errno(d, -errno, "cannot start the process that unmounts");
+	/* from its word on it holds nothing of ours */
+	if (read(m->unmounter_fd, &word, 1) != 1)
+		return diag_set(d, -EIO, "the process that unmounts ended at once");
+	return 0;
 }
 
 size_t mount_fds(const struct mount *m, int out[MOUNT_FDS])
