@@ -27,7 +27,7 @@ struct object {
 	uint32_t user_cnt;
 	uint64_t size;
 	uint64_t at;    /* in the image: its first place */
-	uint64_t noted; /* in the journal, by this run */
+	uint64_t noted; /* in the journal */
 	bool is_on_disk;
 };
 
@@ -221,6 +221,8 @@ void objects_start(struct objects *o, struct stream *stream, struct output *out,
 	o->out = out;
 	o->disk = disk;
 	o->journal = output_journal(out);
+	for (uint32_t i = 0; o->journal && i < o->object_cnt; i++)
+		o->object[i].noted = journal_done(o->journal, i);
 }
 
 /* ---- what an earlier run left ---- */
