@@ -369,6 +369,7 @@ static void tell_end(const struct build *b)
 		b->hooks->end(b->hooks->ctx);
 }
 
+/* Two for each processor: one computes while the other waits for the disk. */
 static unsigned job_cnt(const struct build_options *opt)
 {
 	cpu_set_t cpus;
@@ -376,8 +377,8 @@ static unsigned job_cnt(const struct build_options *opt)
 	if (opt->jobs != 0)
 		return opt->jobs;
 	if (sched_getaffinity(0, sizeof(cpus), &cpus) < 0)
-		return 1;
-	return (unsigned)MIN(CPU_COUNT(&cpus), BUILD_MAX_JOBS);
+		return 2;
+	return (unsigned)MIN(2 * CPU_COUNT(&cpus), BUILD_MAX_JOBS);
 }
 
 static uint64_t content_len(const struct tree *t)

@@ -55,7 +55,7 @@ struct build_options {
 	uint8_t expected_root[32];
 	bool force;
 
-	unsigned jobs; /* 0: as many as there are processors */
+	unsigned jobs; /* 0: two for each processor */
 };
 
 /* Whom a build tells what it does; any may be NULL. bytes may come from several threads. */

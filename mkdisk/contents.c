@@ -222,7 +222,7 @@ static void tell_failure(struct work *w, const struct diag *d)
 static int carry_pieces(struct work *w, struct diag *d)
 {
 	scoped(hash_stream) struct hash_stream *digest = NULL;
-	scoped_free uint8_t *buf = malloc(READ_LEN);
+	scoped_free uint8_t *buf = aligned_alloc(WRITER_ALIGN, READ_LEN);
 	struct worker k = { .w = w, .buf = buf };
 
 	if (!buf)

@@ -283,7 +283,7 @@ const struct option_row option_rows[] = {
 	  "overwrite DISK although it holds a file system or partition table" },
 
 	{ .help = "How" },
-	{ "jobs", 'j', "N", ANY_LAYOUT, BY(set_jobs), "threads. Default: one per processor" },
+	{ "jobs", 'j', "N", ANY_LAYOUT, BY(set_jobs), "threads. Default: two per processor" },
 	{ "progress", 0, "auto|bar|lines|json|off", ANY_LAYOUT, BY(set_progress),
 	  "how to show it on stderr. Default: a bar on a terminal, lines elsewhere" },
 	{ "quiet", 'q', NULL, ANY_LAYOUT, BY(set_quiet), "errors only" },

@@ -25,8 +25,6 @@
 /* Zeroed at the end of such a target beforehand: the backup GPT of its last owner. */
 #define TAIL_LEN (24 * KIB)
 #define ZERO_LEN (64 * KIB)
-/* What is written of a large disk is dropped from the page cache in steps of this. */
-#define DROP_CACHE_STEP (64 * MIB)
 
 enum output_kind {
 	OUTPUT_NOWHERE,
@@ -41,9 +39,8 @@ struct output {
 	struct part *part; /* REPLACE */
 	char *path;        /* as given: for messages */
 	uint64_t len;
-	uint8_t *head;       /* in place: the first bytes, until commit */
-	bool is_large;       /* for this machine: would fill much of the page cache */
-	atomic_ullong dirty; /* bytes written since the page cache was last relieved */
+	struct writer *writer; /* NULL: NOWHERE */
+	uint8_t *head;         /* in place: the first bytes, until commit */
 	atomic_ullong written;
 };
 
@@ -110,8 +107,6 @@ static bool may_write_in_place(int err)
 	return err == -EACCES || err == -EPERM || err == -EROFS || err == -EBUSY;
 }
 
-static int zero_by_writing(struct output *o, uint64_t off, uint64_t len, struct diag *d);
-
 static int open_in_place(struct output *o, const char *real_path, const struct stat *st,
                          uint64_t need_len, struct diag *d)
 {
@@ -134,9 +129,6 @@ static int open_in_place(struct output *o, const char *real_path, const struct s
 static int open_device(struct output *o, const char *real_path, const struct output_target *t,
                        struct diag *d)
 {
-	uint64_t tail_off = t->len > TAIL_LEN ? t->len - TAIL_LEN : 0;
-	int r;
-
 	if (t->len < o->len)
 		return diag_set(d, -ENOSPC,
 		                "%s: the device has %" PRIu64 " bytes, the disk needs %" PRIu64,
@@ -146,10 +138,18 @@ static int open_device(struct output *o, const char *real_path, const struct out
 		return diag_set_errno(d, -errno, "%s: cannot open the device for itself alone",
 		                      o->path);
 	o->kind = OUTPUT_DEVICE;
-	r = zero_by_writing(o, 0, MIN(HEAD_LEN, t->len), d);
-	if (r < 0)
-		return r;
-	return zero_by_writing(o, tail_off, t->len - tail_off, d);
+	return 0;
+}
+
+static int zero_by_writing(struct output *o, uint64_t off, uint64_t len, struct diag *d);
+
+/* What the last owner of a device had at its ends is no disk from now on. */
+static int clear_ends(struct output *o, uint64_t len, struct diag *d)
+{
+	uint64_t tail_off = len > TAIL_LEN ? len - TAIL_LEN : 0;
+	int r = zero_by_writing(o, 0, MIN(HEAD_LEN, len), d);
+
+	return r < 0 ? r : zero_by_writing(o, tail_off, len - tail_off, d);
 }
 
 /* Is path the root of a mount, as a file is that docker run -v brings into a container? */
@@ -220,15 +220,6 @@ static int open_file(struct output *o, const char *real_path, const struct outpu
 	return diag_set(d, r, "%s: %s", o->path, failure.text);
 }
 
-/* More than a quarter of the memory; what is less is better kept, since it will be read soon. */
-static bool is_large(uint64_t need_len)
-{
-	long page_cnt = sysconf(_SC_PHYS_PAGES), page_len = sysconf(_SC_PAGESIZE);
-
-	return page_cnt > 0 && page_len > 0 &&
-	       need_len / 4096 > (uint64_t)page_cnt / 4 * ((uint64_t)page_len / 4096);
-}
-
 static int output_alloc(const char *path, uint64_t disk_len, struct output **out, struct diag *d)
 {
 	scoped(output) struct output *o = calloc(1, sizeof(*o));
@@ -259,7 +250,6 @@ int output_open(const char *path, const struct output_options *opt, struct outpu
 		*out = take_ptr(o);
 		return 0;
 	}
-	o->is_large = is_large(opt->need_len);
 	if (opt->disk_len > INT64_MAX)
 		return diag_set(d, -EFBIG, "%s: no file has %" PRIu64 " bytes", path,
 		                opt->disk_len);
@@ -275,6 +265,12 @@ int output_open(const char *path, const struct output_options *opt, struct outpu
 	r = t.is_block_device ? open_device(o, real_path, &t, d) : open_file(o, real_path, opt, d);
 	if (r < 0)
 		return r;
+	if (writer_new(o->fd, opt->need_len, &o->writer) < 0)
+		return diag_set(d, -ENOMEM, "out of memory");
+	if (t.is_block_device)
+		r = clear_ends(o, t.len, d);
+	if (r < 0)
+		return r;
 	*out = take_ptr(o);
 	return 0;
 }
@@ -283,6 +279,7 @@ void output_close(struct output *o)
 {
 	if (!o)
 		return;
+	writer_free(o->writer);
 	if (!o->part)
 		scope_close(&o->fd);
 	part_close(o->part);
@@ -295,22 +292,11 @@ void output_close(struct output *o)
 
 static int write_all(struct output *o, uint64_t off, const void *buf, size_t len, struct diag *d)
 {
-	const uint8_t *p = buf;
+	int r = writer_write(o->writer, off, buf, len);
 
-	while (len > 0) {
-		ssize_t n = pwrite(o->fd, p, len, (off_t)off);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return diag_set_errno(d, n < 0 ? -errno : -EIO,
-			                      "%s: cannot write %zu bytes at offset %" PRIu64,
-			                      o->path, len, off);
-		p += n;
-		off += (uint64_t)n;
-		len -= (size_t)n;
-	}
-	return 0;
+	return r < 0 ? diag_set_errno(d, r, "%s: cannot write %zu bytes at offset %" PRIu64,
+	                              o->path, len, off)
+	             : 0;
 }
 
 static int zero_by_writing(struct output *o, uint64_t off, uint64_t len, struct diag *d)
@@ -337,15 +323,6 @@ static size_t held_back(const struct output *o, uint64_t off, uint64_t len)
 	return (size_t)MIN(len, HEAD_LEN - off);
 }
 
-/* A large disk must not push everything else out of the page cache; what is clean by now goes. */
-static void relieve_page_cache(struct output *o, size_t len)
-{
-	unsigned long long before = atomic_fetch_add(&o->dirty, len);
-
-	if (o->is_large && (before + len) / DROP_CACHE_STEP > before / DROP_CACHE_STEP)
-		(void)posix_fadvise(o->fd, 0, 0, POSIX_FADV_DONTNEED);
-}
-
 static int check_range(const struct output *o, uint64_t off, uint64_t len, struct diag *d)
 {
 	if (range_is_inside(off, len, o->len))
@@ -368,7 +345,6 @@ int output_write(struct output *o, uint64_t off, const void *buf, size_t len, st
 	if (r < 0)
 		return r;
 	atomic_fetch_add(&o->written, len);
-	relieve_page_cache(o, len);
 	return 0;
 }
 

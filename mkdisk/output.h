@@ -19,6 +19,7 @@
 #define MODELDISK_OUTPUT_H
 
 #include "journal.h"
+#include "writer.h"
 
 struct output;
 
@@ -58,7 +59,10 @@ int output_open(const char *path, const struct output_options *opt, struct outpu
 void output_close(struct output *o);
 DEFINE_SCOPED(output, struct output *, output_close)
 
-/* len bytes at off; a place is written again only when its content begins anew. */
+/*
+ * len bytes at off; a place is written again only when its content begins anew. Large ones whose
+ * buffer begins on a multiple of WRITER_ALIGN do not go through the page cache.
+ */
 int output_write(struct output *o, uint64_t off, const void *buf, size_t len, struct diag *d)
         MUST_CHECK;
 /* Makes [off, off + len) zero: nothing on a fresh sparse file, a hole in a continued one,

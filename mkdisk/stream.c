@@ -208,7 +208,7 @@ static int make_batch(struct stream_file *f, struct diag *d)
 	if (f->batch)
 		return 0;
 	f->batch_cap = (size_t)MIN(left, BATCH_LEN);
-	f->batch = malloc(f->batch_cap);
+	f->batch = aligned_alloc(WRITER_ALIGN, f->batch_cap);
 	return f->batch ? 0 : diag_set(d, -ENOMEM, "out of memory");
 }
 

@@ -41,7 +41,10 @@ DEFINE_SCOPED(stream, struct stream *, stream_free)
 struct stream_file;
 int stream_file_new(struct stream *s, const struct tree_node *n, uint64_t off, uint64_t len,
                     struct stream_file **out, struct diag *d) MUST_CHECK;
-/* The next bytes of the run. More than the run's length: -EINVAL. */
+/*
+ * The next bytes of the run. More than the run's length: -EINVAL. Cheapest are 1 MiB or more that
+ * begin on a multiple of WRITER_ALIGN, in memory and in the file; others are copied.
+ */
 int stream_file_write(struct stream_file *f, const void *buf, size_t len, struct diag *d)
         MUST_CHECK;
 /*
