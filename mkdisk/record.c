@@ -1,181 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What a build says about itself. Decides the members, their order and their spelling; the numbers
- * come from the plans. Text is laid out as sd-json does it, because scripts compare repart's output
- * as text; jansson spaces differently.
+ * come from the plans.
  */
 #include "record.h"
 #include "hash.h"
+#include "json.h"
 #include "output.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <libgen.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <sys/stat.h>
-
-/* ---- JSON as sd-json prints it ---- */
-
-struct json {
-	char *text;
-	size_t len, cap;
-	bool failed; /* out of memory: everything after it is ignored */
-	bool pretty;
-	bool empty; /* nothing in the innermost object or array yet */
-	unsigned depth;
-};
-
-static void put_bytes(struct json *j, const char *bytes, size_t len)
-{
-	if (j->failed)
-		return;
-	if (j->len + len + 1 > j->cap) {
-		size_t cap = MAX(2 * j->cap, j->len + len + 1);
-		char *grown = realloc(j->text, cap);
-
-		if (!grown) {
-			j->failed = true;
-			return;
-		}
-		j->text = grown;
-		j->cap = cap;
-	}
-	memcpy(j->text + j->len, bytes, len);
-	j->len += len;
-	j->text[j->len] = '\0';
-}
-
-static void put(struct json *j, const char *s)
-{
-	put_bytes(j, s, strlen(s));
-}
-
-static void put_line_start(struct json *j)
-{
-	if (!j->pretty)
-		return;
-	put(j, "\n");
-	for (unsigned i = 0; i < j->depth; i++)
-		put(j, "\t");
-}
-
-static void put_escaped(struct json *j, const char *s, size_t len)
-{
-	static const char letters[] = "\"\"\\\\\bb\ff\nn\rr\tt"; /* pairs: byte, letter */
-
-	for (size_t i = 0; i < len; i++) {
-		const char *pair = letters;
-		char code[8];
-
-		while (*pair && *pair != s[i])
-			pair += 2;
-		if (*pair && s[i]) {
-			put(j, "\\");
-			put_bytes(j, pair + 1, 1);
-		} else if ((unsigned char)s[i] < ' ') {
-			snprintf(code, sizeof(code), "\\u%04x", (unsigned char)s[i]);
-			put(j, code);
-		} else {
-			put_bytes(j, s + i, 1);
-		}
-	}
-}
-
-static void put_quoted(struct json *j, const char *s)
-{
-	put(j, "\"");
-	put_escaped(j, s, strlen(s));
-	put(j, "\"");
-}
-
-/* What stands before a value: a comma if it is not the first, the line, the key if it has one. */
-static void start_value(struct json *j, const char *key)
-{
-	if (j->depth > 0) {
-		if (!j->empty)
-			put(j, ",");
-		put_line_start(j);
-	}
-	j->empty = false;
-	if (!key)
-		return;
-	put_quoted(j, key);
-	put(j, j->pretty ? " : " : ":");
-}
-
-static void json_open(struct json *j, const char *key, const char *bracket)
-{
-	start_value(j, key);
-	put(j, bracket);
-	j->depth++;
-	j->empty = true;
-}
-
-static void json_close(struct json *j, const char *bracket)
-{
-	j->depth--;
-	if (!j->empty)
-		put_line_start(j);
-	put(j, bracket);
-	j->empty = false;
-}
-
-static void json_string(struct json *j, const char *key, const char *value)
-{
-	start_value(j, key);
-	put_quoted(j, value);
-}
-
-static void json_raw(struct json *j, const char *key, const char *value)
-{
-	start_value(j, key);
-	put(j, value);
-}
-
-static void json_u64(struct json *j, const char *key, uint64_t value)
-{
-	char text[24];
-
-	snprintf(text, sizeof(text), "%" PRIu64, value);
-	json_raw(j, key, text);
-}
-
-static void json_hex(struct json *j, const char *key, const void *bytes, size_t len)
-{
-	char text[2 * HASH_MAX_SALT_LEN + 1];
-
-	hex_encode(bytes, len, text);
-	json_string(j, key, text);
-}
-
-static void json_uuid(struct json *j, const char *key, const struct uuid *u)
-{
-	char text[UUID_TEXT_LEN];
-
-	uuid_format(u, text);
-	json_string(j, key, text);
-}
-
-static void json_string_or_null(struct json *j, const char *key, const char *value)
-{
-	if (value)
-		json_string(j, key, value);
-	else
-		json_raw(j, key, "null");
-}
-
-static int finish(struct json *j, char **out, struct diag *d)
-{
-	put(j, "\n");
-	if (j->failed) {
-		free(j->text);
-		return diag_set(d, -ENOMEM, "out of memory");
-	}
-	*out = j->text;
-	return 0;
-}
 
 /* ---- the result ---- */
 
@@ -187,11 +25,11 @@ static void json_node(struct json *j, const char *disk, size_t number)
 	char suffix[24];
 
 	snprintf(suffix, sizeof(suffix), "%s%zu", digit ? "p" : "", number);
-	start_value(j, "node");
-	put(j, "\"");
-	put_escaped(j, disk, len);
-	put(j, suffix);
-	put(j, "\"");
+	json_start(j, "node");
+	json_put(j, "\"");
+	json_put_escaped(j, disk, len);
+	json_put(j, suffix);
+	json_put(j, "\"");
 }
 
 static void json_drop_ins(struct json *j, const struct definition *def)
@@ -272,8 +110,8 @@ int record_result_text(const struct record *r, enum record_json mode, char **out
 
 	if (mode == RECORD_JSON_OFF) {
 		hex_encode(r->root, sizeof(r->root), root);
-		put(&j, root);
-		return finish(&j, out, d);
+		json_put(&j, root);
+		return json_finish(&j, out, d);
 	}
 	json_open(&j, NULL, "[");
 	if (!r->plan->has_table)
@@ -281,28 +119,10 @@ int record_result_text(const struct record *r, enum record_json mode, char **out
 	for (size_t i = 0; r->plan->has_table && i < r->plan->part_cnt; i++)
 		json_partition(&j, r, i);
 	json_close(&j, "]");
-	return finish(&j, out, d);
+	return json_finish(&j, out, d);
 }
 
 /* ---- the record ---- */
-
-/* Names are bytes, JSON strings are not: what is not UTF-8 goes out as hex under KEY_hex. */
-static void json_name(struct json *j, const char *key, const char *name)
-{
-	char hex_key[32], hex[3];
-
-	if (utf8_is_valid(name, strlen(name))) {
-		json_string(j, key, name);
-		return;
-	}
-	snprintf(hex_key, sizeof(hex_key), "%s_hex", key);
-	json_raw(j, hex_key, "\"");
-	for (; *name; name++) {
-		hex_encode(name, 1, hex);
-		put(j, hex);
-	}
-	put(j, "\"");
-}
 
 /* The members of the reference's sidecar file, in its order and with its types. */
 static void json_sidecar(struct json *j, const struct record *r)
@@ -312,13 +132,13 @@ static void json_sidecar(struct json *j, const struct record *r)
 
 	json_name(j, "model_source", source_location(r->source));
 	json_string(j, "commit_hash", commit ? commit : "");
-	start_value(j, "excluded_files");
-	put(j, "\"");
+	json_start(j, "excluded_files");
+	json_put(j, "\"");
 	for (size_t i = 0; r->exclude[i]; i++) {
-		put(j, i > 0 ? "," : "");
-		put_escaped(j, r->exclude[i], strlen(r->exclude[i]));
+		json_put(j, i > 0 ? "," : "");
+		json_put_escaped(j, r->exclude[i], strlen(r->exclude[i]));
 	}
-	put(j, "\"");
+	json_put(j, "\"");
 	json_hex(j, "root_hash", r->root, sizeof(r->root));
 	snprintf(hash_off, sizeof(hash_off), "%" PRIu64, r->plan->hash_off);
 	json_string(j, "hash_offset", hash_off);
@@ -455,7 +275,7 @@ int record_text(const struct record *r, char **out, struct diag *d)
 		json_file(&j, r, r->tree->node[i]);
 	json_close(&j, "]");
 	json_close(&j, "}");
-	return finish(&j, out, d);
+	return json_finish(&j, out, d);
 }
 
 /* May path be replaced, or, where it exists, at least be written? */
