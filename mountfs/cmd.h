@@ -46,6 +46,7 @@ int cmd_print_json(json_t *value, struct diag *d) MUST_CHECK;
 int cmd_mount(const struct options *o, struct diag *d);
 int cmd_cat(const struct options *o, struct diag *d);
 int cmd_copy_from(const struct options *o, struct diag *d);
+int cmd_inspect(const struct options *o, struct diag *d);
 int cmd_list(const struct options *o, struct diag *d);
 int cmd_mtree(const struct options *o, struct diag *d);
 int cmd_verify(const struct options *o, struct diag *d);

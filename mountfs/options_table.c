@@ -78,6 +78,10 @@ const struct option_spec option_specs[] = {
 	{ OPTION_HEADING, .help = "What is done with the disk" },
 	{ OPTION_ACTION, "mount", 'm', .args = "DISK MOUNTPOINT", .run = cmd_mount,
 	  .help = "mount it; the action when none is named" },
+	{ OPTION_ACTION, "inspect", .args = "DISK", .root = ROOT_WELCOME, .run = cmd_inspect,
+	  .help = "show partitions, hash tree and file system, and\n"
+	          "what of it is proven; the root hash may be left\n"
+	          "out: then nothing is" },
 	{ OPTION_ACTION, "list", 'l', .args = "DISK", .run = cmd_list,
 	  .help = "list the paths of everything on it" },
 	{ OPTION_ACTION, "mtree", .args = "DISK", .run = cmd_mtree,
@@ -146,7 +150,7 @@ const struct option_spec option_specs[] = {
 	  .help = "keep all rights while serving: for debugging" },
 	{ OPTION_NUMBER, "ready-fd", .value = "N", AT(ready_fd), .max = INT_MAX,
 	  .help = "write \"ready\" to descriptor N once mounted" },
-	{ OPTION_FLAG, "json", AT(json), .help = "results as JSON: --verify" },
+	{ OPTION_FLAG, "json", AT(json), .help = "results as JSON: --inspect, --verify" },
 	{ OPTION_CHOICE, "progress", .value = "MODE", AT(progress),
 	  .choices = "auto|bar|lines|json|off", .help = "auto (default), bar, lines, json or off" },
 	{ OPTION_CHOICE, "log-format", .value = "text|json", AT(log_format),
