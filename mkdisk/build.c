@@ -6,6 +6,7 @@
  */
 #include "build.h"
 #include "contents.h"
+#include "listing.h"
 #include "objects.h"
 #include "output.h"
 #include "plan_id.h"
@@ -648,60 +649,40 @@ int build_disk(const struct build_options *opt, const struct build_hooks *hooks,
 	return r;
 }
 
-/* ---- what would be left out ---- */
+/* ---- what would go in ---- */
 
-struct lines {
-	char *text;
-	size_t len, cap;
-	bool failed;
-};
-
-static bool lines_reserve(struct lines *l, size_t more)
+/* The smallest disk, whatever stands at DISK now; a device is as large as it is. */
+static int plan_listed(struct build *b, struct diag *d)
 {
-	size_t cap = MAX(l->cap, 4 * KIB);
-	char *grown;
+	int r = output_probe(b->opt->disk, &b->target, d);
 
-	while (cap - l->len < more)
-		cap *= 2;
-	if (cap == l->cap)
-		return true;
-	grown = realloc(l->text, cap);
-	if (!grown)
-		return false;
-	l->text = grown;
-	l->cap = cap;
-	return true;
-}
-
-static void add_line(void *ctx, const char *path, const char *pattern)
-{
-	struct lines *l = ctx;
-	char quoted[TEXT_QUOTE_LEN];
-	size_t room = strlen(pattern) + sizeof(quoted) + sizeof("\t\n");
-
-	if (!lines_reserve(l, room)) {
-		l->failed = true;
-		return;
-	}
-	text_quote(path, strlen(path), quoted, sizeof(quoted));
-	l->len += (size_t)snprintf(l->text + l->len, room, "%s\t%s\n", pattern, quoted);
-}
-
-int build_list_excluded(const struct build_options *opt, char **result, struct diag *d)
-{
-	static const struct build_hooks no_hooks;
-	scoped(build) struct build *b = NULL;
-	struct lines l = { 0 };
-	int r = build_new(opt, &no_hooks, &b, d);
-
-	if (r == 0)
-		r = open_source(b, add_line, &l, d);
-	if (r == 0 && l.failed)
-		r = diag_set(d, -ENOMEM, "out of memory");
-	if (r < 0) {
-		free(l.text);
+	if (r < 0)
 		return r;
-	}
-	*result = l.text ? l.text : strdup("");
-	return *result ? 0 : diag_set(d, -ENOMEM, "out of memory");
+	if (!b->target.is_block_device)
+		b->target = (struct output_target){ .sector_len = b->target.sector_len };
+	return make_plans(b, d);
+}
+
+int build_list(const struct build_options *opt, enum build_list list,
+               const struct build_hooks *hooks, char **result, struct diag *d)
+{
+	scoped(listing) struct listing *l = NULL;
+	scoped(build) struct build *b = NULL;
+	int r = build_new(opt, hooks, &b, d);
+
+	if (r < 0)
+		return r;
+	if (listing_new(&l) < 0)
+		return diag_set(d, -ENOMEM, "out of memory");
+	r = open_source(b, listing_exclude, l, d);
+	if (r < 0)
+		return r;
+	if (list == BUILD_LIST_EXCLUDED)
+		return listing_excluded_text(l, result, d);
+	r = plan_listed(b, d);
+	if (r < 0)
+		return r;
+	if (list == BUILD_LIST_JSON)
+		return listing_json(l, b->tree, b->disk, result, d);
+	return listing_text(l, b->tree, b->disk, result, d);
 }

@@ -76,7 +76,16 @@ struct build_hooks {
  */
 int build_disk(const struct build_options *opt, const struct build_hooks *hooks, char **result,
                struct diag *d) MUST_CHECK;
-/* Only what would be left out, one line each: the pattern, a tab, the path; malloc'ed. */
-int build_list_excluded(const struct build_options *opt, char **result, struct diag *d) MUST_CHECK;
+/*
+ * Makes no disk, only says what would be on it (listing.h) and how large the smallest one would be.
+ * Git LFS objects are not fetched, a commit is.
+ */
+enum build_list {
+	BUILD_LIST_EXCLUDED, /* only what would be left out */
+	BUILD_LIST_TEXT,
+	BUILD_LIST_JSON,
+};
+int build_list(const struct build_options *opt, enum build_list list,
+               const struct build_hooks *hooks, char **result, struct diag *d) MUST_CHECK;
 
 #endif

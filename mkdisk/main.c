@@ -76,8 +76,8 @@ static int run(struct options *o, char **result, struct diag *d)
 
 	o->build.exclude_list = getenv("EXCLUDE_GIT_FILES");
 	o->build.git_token = getenv("GIT_PAT");
-	if (o->action == OPTIONS_LIST_EXCLUDED)
-		return build_list_excluded(&o->build, result, d);
+	if (o->action == OPTIONS_LIST)
+		return build_list(&o->build, o->list, &hooks, result, d);
 	return build_disk(&o->build, &hooks, result, d);
 }
 

@@ -178,7 +178,7 @@ int options_parse(int argc, char **argv, struct options *out, struct diag *d)
 
 	set_defaults(&o);
 	r = parse_options(argc, argv, &o, given, d);
-	if (r == 0 && (o.action == OPTIONS_BUILD || o.action == OPTIONS_LIST_EXCLUDED)) {
+	if (r == 0 && (o.action == OPTIONS_BUILD || o.action == OPTIONS_LIST)) {
 		r = check_layout(&o, given, d);
 		if (r == 0)
 			r = take_arguments(argc, argv, &o, d);

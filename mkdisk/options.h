@@ -9,10 +9,11 @@
 #include "build.h"
 #include "report.h"
 
-enum options_action { OPTIONS_BUILD, OPTIONS_LIST_EXCLUDED, OPTIONS_HELP, OPTIONS_VERSION };
+enum options_action { OPTIONS_BUILD, OPTIONS_LIST, OPTIONS_HELP, OPTIONS_VERSION };
 
 struct options {
 	enum options_action action;
+	enum build_list list; /* OPTIONS_LIST */
 	struct build_options build;
 	enum report_progress_mode progress;
 	bool quiet;

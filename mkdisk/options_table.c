@@ -103,10 +103,18 @@ static int set_exclude_mode(struct options *o, const struct option_value *v)
 	return 0;
 }
 
+static int set_list(struct options *o, const struct option_value *v)
+{
+	o->action = OPTIONS_LIST;
+	o->list = v->text && v->choice == 1 ? BUILD_LIST_JSON : BUILD_LIST_TEXT;
+	return 0;
+}
+
 static int set_list_excluded(struct options *o, const struct option_value *v)
 {
 	(void)v;
-	o->action = OPTIONS_LIST_EXCLUDED;
+	o->action = OPTIONS_LIST;
+	o->list = BUILD_LIST_EXCLUDED;
 	return 0;
 }
 
@@ -257,6 +265,9 @@ const struct option_row option_rows[] = {
 	{ "exclude-mode", 0, "gitignore|privatemode", ANY_LAYOUT, BY(set_exclude_mode),
 	  "how patterns match: as in .gitignore (default), or as git-lfs and the shell match "
 	  "in the reference's script" },
+	{ "list", 0, "[text|json]", ANY_LAYOUT, BY(set_list),
+	  "only say what would go in, with sizes, what would be left out and why, and how "
+	  "large the disk would be; fetches no Git LFS objects" },
 	{ "list-excluded", 0, NULL, ANY_LAYOUT, BY(set_list_excluded),
 	  "only print what would be left out: pattern, tab, path" },
 	{ "owner", 0, "root|keep", ANY_LAYOUT, BY(set_owner),

@@ -199,17 +199,72 @@ static void root_that_is_expected_decides(void **state)
 	assert_int_equal(count_others(f), 0);
 }
 
-static void what_is_excluded_is_listed(void **state)
+/* A listing of the model without weights and *.json. */
+static char *list(struct fixture *f, enum build_list what, struct diag *d)
 {
+	static const struct build_hooks hooks;
 	static const char *patterns[] = { "weights", "*.json" };
-	struct fixture *f = *state;
-	scoped_free char *list = NULL;
+	char *text = NULL;
 
 	f->opt.exclude = patterns;
 	f->opt.exclude_cnt = ARRAY_LEN(patterns);
-	assert_int_equal(build_list_excluded(&f->opt, &list, NULL), 0);
-	assert_non_null(strstr(list, "weights\t\"sub/weights\"\n"));
-	assert_non_null(strstr(list, "*.json\t\"config.json\"\n"));
+	return build_list(&f->opt, what, &hooks, &text, d) == 0 ? text : NULL;
+}
+
+static void what_is_excluded_is_listed(void **state)
+{
+	struct fixture *f = *state;
+	scoped_free char *text = list(f, BUILD_LIST_EXCLUDED, NULL);
+
+	assert_non_null(strstr(text, "weights\t\"sub/weights\"\n"));
+	assert_non_null(strstr(text, "*.json\t\"config.json\"\n"));
+}
+
+static void what_goes_in_is_listed_with_the_disk_it_needs(void **state)
+{
+	struct fixture *f = *state;
+	scoped_free char *text = NULL, *json = NULL, *result = NULL;
+	static const struct build_hooks hooks;
+	char line[100];
+	struct stat st;
+
+	put_file(f->model, "kept \"x\"", 12345);
+	put_old(f); /* whose size is not that of the smallest disk */
+	text = list(f, BUILD_LIST_TEXT, NULL);
+	json = list(f, BUILD_LIST_JSON, NULL);
+	assert_non_null(strstr(text, "          12345  file  \"kept \\\"x\\\"\"\n"));
+	assert_non_null(strstr(text, "              -  out   \"sub/weights\" by \"weights\"\n"));
+	assert_non_null(strstr(json, "\"path\" : \"kept \\\"x\\\"\""));
+	assert_non_null(strstr(json, "\"pattern\" : \"weights\""));
+	assert_true(is_old(f));
+	unlink(f->disk);
+	assert_int_equal(build_disk(&f->opt, &hooks, &result, NULL), 0);
+	assert_int_equal(stat(f->disk, &st), 0);
+	snprintf(line, sizeof(line), "%15lld  is what the disk needs", (long long)st.st_size);
+	assert_non_null(strstr(text, line));
+	snprintf(line, sizeof(line), "\"disk_size\" : %lld", (long long)st.st_size);
+	assert_non_null(strstr(json, line));
+}
+
+static void listing_without_memory_is_told(void **state)
+{
+	static const enum build_list what[] = { BUILD_LIST_EXCLUDED, BUILD_LIST_TEXT,
+		                                BUILD_LIST_JSON };
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < ARRAY_LEN(what); i++) {
+		char *text = NULL;
+
+		for (unsigned long k = 1; !text; k++) {
+			struct diag d = DIAG_INIT;
+
+			support_fail_allocation(k);
+			text = list(f, what[i], &d);
+			support_fail_allocation(0);
+			assert_true(text || d.text[0]);
+		}
+		free(text);
+	}
 }
 
 int main(void)
@@ -221,6 +276,8 @@ int main(void)
 		TEST(warnings_do_not_stop_a_build),
 		TEST(root_that_is_expected_decides),
 		TEST(what_is_excluded_is_listed),
+		TEST(what_goes_in_is_listed_with_the_disk_it_needs),
+		TEST(listing_without_memory_is_told),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
