@@ -49,6 +49,8 @@ int cmd_copy_from(const struct options *o, struct diag *d);
 int cmd_inspect(const struct options *o, struct diag *d);
 int cmd_list(const struct options *o, struct diag *d);
 int cmd_mtree(const struct options *o, struct diag *d);
+int cmd_umount(const struct options *o, struct diag *d);
 int cmd_verify(const struct options *o, struct diag *d);
+int cmd_with(const struct options *o, struct diag *d);
 
 #endif

@@ -16,9 +16,11 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 #define DEV_FUSE     "/dev/fuse"
 #define SUBTYPE      "mountfs"
@@ -114,8 +116,8 @@ static int check_dev_fuse(struct diag *d)
 	}
 }
 
-/* Mounting twice would hide the first mount behind the second, and one unmount would show it. */
-static int check_not_mounted(const char *real, const char *mountpoint, struct diag *d)
+/* Is the topmost mount on the directory a model disk? */
+static bool is_our_mount(const char *real)
 {
 	FILE *table = setmntent("/proc/self/mounts", "re");
 	struct mntent *m;
@@ -126,12 +128,18 @@ static int check_not_mounted(const char *real, const char *mountpoint, struct di
 			is_ours = strcmp(m->mnt_type, "fuse." SUBTYPE) == 0;
 	if (table)
 		endmntent(table);
-	if (is_ours)
-		return diag_set(d, -EBUSY,
-		                "%s: a model disk is mounted there already (fusermount3 -u %s "
-		                "unmounts it)",
-		                mountpoint, mountpoint);
-	return 0;
+	return is_ours;
+}
+
+/* Mounting twice would hide the first mount behind the second, and one unmount would show it. */
+static int check_not_mounted(const char *real, const char *mountpoint, struct diag *d)
+{
+	if (!is_our_mount(real))
+		return 0;
+	return diag_set(d, -EBUSY,
+	                "%s: a model disk is mounted there already (fusermount3 -u %s "
+	                "unmounts it)",
+	                mountpoint, mountpoint);
 }
 
 /* The mount point's absolute path in *real: the program changes its directory later. */
@@ -413,4 +421,66 @@ void mount_free(struct mount *m)
 	scope_close(&m->unmounter_fd);
 	scope_close(&m->null_fd);
 	free(m);
+}
+
+/* ---- unmounting what others serve ---- */
+
+/* The absolute path of a directory that itself cannot be looked at when its server is dead. */
+static char *real_mountpoint(const char *mountpoint)
+{
+	scoped_free char *copy = strdup(mountpoint);
+	scoped_free char *dir = NULL;
+	char *real = NULL, *slash;
+
+	if (!copy)
+		return NULL;
+	for (size_t len = strlen(copy); len > 1 && copy[len - 1] == '/';)
+		copy[--len] = '\0';
+	real = realpath(copy, NULL);
+	if (real || errno != ENOTCONN)
+		return real;
+	slash = strrchr(copy, '/');
+	if (slash)
+		*slash = '\0';
+	dir = realpath(!slash ? "." : slash == copy ? "/" : copy, NULL);
+	if (!dir || asprintf(&real, "%s/%s", strcmp(dir, "/") == 0 ? "" : dir,
+	                     slash ? slash + 1 : copy) < 0)
+		return NULL;
+	return real;
+}
+
+static int run_fusermount(const char *real, char complaint[COMPLAIN_LEN])
+{
+	struct capture c = capture_begin();
+	int status = -1;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		execlp("fusermount3", "fusermount3", "-u", "--", real, NULL);
+		dprintf(STDERR_FILENO, "fusermount3 cannot be run: %s\n", strerror(errno));
+		_exit(127);
+	}
+	while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	capture_end(&c, complaint);
+	return status == 0 ? 0 : -EPERM;
+}
+
+int mount_remove(const char *mountpoint, struct diag *d)
+{
+	scoped_free char *real = real_mountpoint(mountpoint);
+	char complaint[COMPLAIN_LEN] = "";
+
+	if (!real && errno != ENOENT)
+		return diag_set_errno(d, -errno, "%s: cannot look at the mount point", mountpoint);
+	if (!real || !is_our_mount(real))
+		return diag_set(d, -EINVAL, "%s: no model disk is mounted there", mountpoint);
+	if (umount2(real, UMOUNT_NOFOLLOW) == 0 ||
+	    (errno == EPERM && run_fusermount(real, complaint) == 0))
+		return 0;
+	if (errno == EBUSY || strstr(complaint, "busy"))
+		return diag_set(d, -EBUSY, "%s: is in use (fuser -vm %s tells by whom)", mountpoint,
+		                mountpoint);
+	return diag_set(d, -EPERM, "%s: cannot be unmounted (%s)", mountpoint,
+	                complaint[0] ? complaint : strerror(errno));
 }

@@ -40,4 +40,10 @@ void mount_end(struct mount *m);
 void mount_free(struct mount *m);
 DEFINE_SCOPED(mount, struct mount *, mount_free)
 
+/*
+ * Unmounts what another process serves, also after that has died; users through fusermount3.
+ * -EINVAL: no mount of ours is there; -EBUSY; -EPERM: somebody else's.
+ */
+int mount_remove(const char *mountpoint, struct diag *d) MUST_CHECK;
+
 #endif

@@ -78,6 +78,11 @@ const struct option_spec option_specs[] = {
 	{ OPTION_HEADING, .help = "What is done with the disk" },
 	{ OPTION_ACTION, "mount", 'm', .args = "DISK MOUNTPOINT", .run = cmd_mount,
 	  .help = "mount it; the action when none is named" },
+	{ OPTION_ACTION, "umount", 'u', .args = "MOUNTPOINT", .root = ROOT_UNUSED,
+	  .run = cmd_umount, .help = "unmount it" },
+	{ OPTION_ACTION, "with", .args = "DISK COMMAND...", .run = cmd_with,
+	  .help = "mount it in a temporary place, run the command\n"
+	          "there, unmount it" },
 	{ OPTION_ACTION, "inspect", .args = "DISK", .root = ROOT_WELCOME, .run = cmd_inspect,
 	  .help = "show partitions, hash tree and file system, and\n"
 	          "what of it is proven; the root hash may be left\n"
