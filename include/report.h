@@ -48,9 +48,7 @@ void report_event(enum report_level level, const char *message, const char *cons
 /*
  * Progress of one long piece of work. A bar on a terminal (redrawn at most ten times a second), a
  * line every ten seconds in a log, a JSON object a second with REPORT_PROGRESS_JSON or REPORT_JSON
- * (below), nothing with OFF. One at a time.
- *   {"event":"progress","label":"...","done":N,"total":N,"rate":N,"eta":N}
- * done and total in bytes (total 0: unknown), rate in bytes per second, eta in seconds or null.
+ * (docs/progress.md), nothing with OFF. One at a time.
  */
 enum report_progress_mode {
 	REPORT_PROGRESS_AUTO, /* bar on a terminal, lines elsewhere; nothing when notes are dropped
@@ -64,5 +62,10 @@ enum report_progress_mode {
 void report_progress_start(enum report_progress_mode mode, const char *label, uint64_t total_bytes);
 void report_progress_add(uint64_t bytes); /* thread-safe, cheap */
 void report_progress_end(void);
+/* A file of the work: the bar names the oldest that is under way, JSON has each as an event. done:
+ * bytes of it that were there when it began, or are there now. Thread-safe. */
+enum report_file_state { REPORT_FILE_BEGUN, REPORT_FILE_COMPLETE, REPORT_FILE_GIVEN_UP };
+void report_progress_file(const char *path, enum report_file_state state, uint64_t done,
+                          uint64_t size);
 
 #endif

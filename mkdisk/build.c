@@ -7,7 +7,6 @@
 #include "build.h"
 #include "contents.h"
 #include "listing.h"
-#include "objects.h"
 #include "output.h"
 #include "plan_id.h"
 #include "populate.h"
@@ -358,6 +357,18 @@ static void tell_bytes(void *ctx, uint64_t bytes)
 		b->hooks->bytes(b->hooks->ctx, bytes);
 }
 
+static void tell_file(void *ctx, const struct tree_node *n, enum objects_event event, uint64_t done)
+{
+	const struct build *b = ctx;
+	size_t len = tree_path(n, NULL, 0);
+	scoped_free char *path = b->hooks->file ? malloc(len + 1) : NULL;
+
+	if (!path)
+		return; /* nobody to tell, or no memory to do it with */
+	tree_path(n, path, len + 1);
+	b->hooks->file(b->hooks->ctx, path, event, done, n->size);
+}
+
 static void tell_start(const struct build *b, const char *what, uint64_t total)
 {
 	if (b->hooks->start)
@@ -405,6 +416,7 @@ static int carry_contents(struct build *b, struct stream *s, struct output *out,
 		opt.digest = b->file_digest;
 	}
 	tell_start(b, "writing", content_len(b->tree));
+	objects_watch(b->objects, tell_file, b);
 	objects_start(b->objects, s, out, b->disk, b->hooks->stop);
 	r = contents_carry(b->source, b->tree, b->erofs, s, &opt, d);
 	if (r == 0)

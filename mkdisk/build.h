@@ -11,6 +11,7 @@
 #include "contents.h"
 #include "disk_plan.h"
 #include "exclude.h"
+#include "objects.h"
 #include "record.h"
 
 #include <stdatomic.h>
@@ -65,6 +66,10 @@ struct build_hooks {
 	void (*end)(void *ctx);
 	void (*warn)(void *ctx, const char *sentence);
 	void (*note)(void *ctx, const char *sentence);
+	/* A Git LFS object by its first file; done: bytes of it that are on the disk. From several
+	 * threads. */
+	void (*file)(void *ctx, const char *path, enum objects_event event, uint64_t done,
+	             uint64_t size);
 	void *ctx;
 	const atomic_bool *stop; /* set by a signal: give up with -EINTR */
 };

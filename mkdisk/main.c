@@ -64,6 +64,19 @@ static void on_note(void *ctx, const char *sentence)
 	report_note("%s", sentence);
 }
 
+static void on_file(void *ctx, const char *path, enum objects_event event, uint64_t done,
+                    uint64_t size)
+{
+	static const enum report_file_state states[] = {
+		[OBJECTS_BEGUN] = REPORT_FILE_BEGUN,
+		[OBJECTS_COMPLETE] = REPORT_FILE_COMPLETE,
+		[OBJECTS_GIVEN_UP] = REPORT_FILE_GIVEN_UP,
+	};
+
+	(void)ctx;
+	report_progress_file(path, states[event], done, size);
+}
+
 static int run(struct options *o, char **result, struct diag *d)
 {
 	struct build_hooks hooks = { .start = on_start,
@@ -71,6 +84,7 @@ static int run(struct options *o, char **result, struct diag *d)
 		                     .end = on_end,
 		                     .warn = on_warning,
 		                     .note = on_note,
+		                     .file = on_file,
 		                     .ctx = o,
 		                     .stop = &stop_requested };
 

@@ -45,6 +45,8 @@ struct objects {
 	const struct disk_plan *disk;
 	struct journal *journal; /* NULL: none */
 	const atomic_bool *stop; /* NULL: never */
+	objects_watcher watcher; /* NULL: nobody */
+	void *watcher_ctx;
 };
 
 /* ---- which there are ---- */
@@ -225,6 +227,18 @@ void objects_start(struct objects *o, struct stream *stream, struct output *out,
 		o->object[i].noted = journal_done(o->journal, i);
 }
 
+void objects_watch(struct objects *o, objects_watcher watcher, void *ctx)
+{
+	o->watcher = watcher;
+	o->watcher_ctx = ctx;
+}
+
+static void tell(const struct object *obj, enum objects_event event, uint64_t done)
+{
+	if (obj->all->watcher)
+		obj->all->watcher(obj->all->watcher_ctx, obj->user[0].node, event, done);
+}
+
 /* ---- what an earlier run left ---- */
 
 /* How many bytes from the object's first one on may be on the disk: whole blocks, or all. */
@@ -319,6 +333,7 @@ static int sink_begin(void *ctx, bool anew, struct hash_stream *digest, uint64_t
 	uint64_t left = anew ? 0 : left_of(obj);
 	int r = open_files(obj, d);
 
+	tell(obj, OBJECTS_BEGUN, left);
 	if (r == 0 && left > 0)
 		r = recall(obj, left, digest, d);
 	if (r < 0)
@@ -356,12 +371,16 @@ static int sink_verified(void *ctx, struct diag *d)
 	}
 	obj->is_on_disk = true;
 	note(obj, obj->size);
+	tell(obj, OBJECTS_COMPLETE, obj->size);
 	return 0;
 }
 
 static void sink_abandon(void *ctx)
 {
-	abandon_files(ctx);
+	struct object *obj = ctx;
+
+	abandon_files(obj);
+	tell(obj, OBJECTS_GIVEN_UP, obj->noted);
 }
 
 static const char *sink_name(void *ctx, char *out, size_t out_len)
@@ -479,8 +498,8 @@ static int carry_object(const struct work *w, struct object *obj, struct hash_st
 	int r = try_object(w, obj, false, digest, &right, &from, d);
 
 	if (r == 0 && !right) {
-		abandon_files(obj);
 		note(obj, 0);
+		sink_abandon(obj);
 	}
 	if (r == 0 && !right && from > 0 && w->src)
 		r = try_object(w, obj, true, digest, &right, &from, d);

@@ -37,6 +37,12 @@ uint64_t objects_total(const struct objects *o); /* bytes of all of them */
  * be NULL. All borrowed. */
 void objects_start(struct objects *o, struct stream *stream, struct output *out,
                    const struct disk_plan *disk, const atomic_bool *stop);
+/* Tells of each object as it comes and goes, by its first file: how many bytes of it are on the
+ * disk. Thread-safe. To be set before anything is brought. */
+enum objects_event { OBJECTS_BEGUN, OBJECTS_COMPLETE, OBJECTS_GIVEN_UP };
+typedef void (*objects_watcher)(void *ctx, const struct tree_node *n, enum objects_event event,
+                                uint64_t done);
+void objects_watch(struct objects *o, objects_watcher watcher, void *ctx);
 /*
  * Takes what an earlier run left complete. What proves to be wrong is missing like what never came.
  * Errors are output's and stream's.

@@ -416,6 +416,75 @@ static void json_progress_starts_at_zero_and_ends_with_what_was_done(void **stat
 	assert_true(first[true] == 0 && last[true] == 0);
 }
 
+static void files_in_flight(void)
+{
+	report_start("prog", REPORT_TEXT, REPORT_NOTE);
+	report_progress_start(REPORT_PROGRESS_BAR, "work", 1000);
+	report_progress_file("model-1", REPORT_FILE_BEGUN, 0, 500);
+	report_progress_file("model-2", REPORT_FILE_BEGUN, 0, 500);
+	report_progress_file("model-1", REPORT_FILE_COMPLETE, 500, 500);
+	usleep(120000);
+	report_progress_add(1);
+	report_progress_file("model-3", REPORT_FILE_BEGUN, 0, 500);
+	usleep(120000);
+	report_progress_add(1);
+	report_progress_end();
+}
+
+static void bar_names_the_file_that_takes_longest(void **state)
+{
+	const struct output *out = watch(files_in_flight, 120);
+
+	(void)state;
+	assert_null(strstr(out->text, "model-1"));
+	assert_non_null(strstr(out->text, "left  model-2"));
+	assert_non_null(strstr(out->text, "left  2 files: model-2"));
+}
+
+static void more_files_than_are_shown(void)
+{
+	char name[16];
+
+	report_start("prog", REPORT_TEXT, REPORT_NOTE);
+	report_progress_start(REPORT_PROGRESS_JSON, "work", 1000);
+	for (int i = 0; i < 200; i++) {
+		snprintf(name, sizeof(name), "f%d", i);
+		report_progress_file(name, REPORT_FILE_BEGUN, (uint64_t)i, 500);
+	}
+	report_progress_file("never begun", REPORT_FILE_GIVEN_UP, 0, 1);
+	for (int i = 0; i < 200; i++) {
+		snprintf(name, sizeof(name), "f%d", i);
+		report_progress_file(name, REPORT_FILE_COMPLETE, 500, 500);
+	}
+	report_progress_end();
+	report_progress_file("after the end", REPORT_FILE_BEGUN, 0, 1);
+}
+
+static void every_file_is_an_event_for_machines(void **state)
+{
+	const struct output *out = listen_to(more_files_than_are_shown);
+	size_t begun = 0, complete = 0, given_up = 0;
+	json_t *object;
+
+	(void)state;
+	for (size_t i = 0; (object = object_of_line(out, i)); i++) {
+		const char *word = member(object, "state");
+
+		if (word && strcmp(word, "begun") == 0) {
+			assert_int_equal(json_integer_value(json_object_get(object, "done")),
+			                 begun);
+			assert_int_equal(json_integer_value(json_object_get(object, "size")), 500);
+			begun++;
+		}
+		complete += word && strcmp(word, "complete") == 0;
+		given_up += word && strcmp(word, "given up") == 0;
+		json_decref(object);
+	}
+	assert_int_equal(begun, 200);
+	assert_int_equal(complete, 200);
+	assert_int_equal(given_up, 1);
+}
+
 static void progress_with_json_lines(void)
 {
 	report_start("prog", REPORT_JSON, REPORT_NOTE);
@@ -548,6 +617,8 @@ int main(void)
 		cmocka_unit_test(log_gets_a_summary_and_no_bar),
 		cmocka_unit_test(terminal_gets_a_bar_that_lines_wipe_away),
 		cmocka_unit_test(quiet_programs_show_no_progress),
+		cmocka_unit_test(bar_names_the_file_that_takes_longest),
+		cmocka_unit_test(every_file_is_an_event_for_machines),
 		cmocka_unit_test(summary_says_what_is_missing),
 		cmocka_unit_test(bar_never_leaves_its_line),
 	};
