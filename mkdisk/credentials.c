@@ -66,13 +66,15 @@ static int set_token(struct server *s, const char *token, struct diag *d)
 int credentials_new(const struct credentials_options *opt, struct credentials **out, struct diag *d)
 {
 	scoped(credentials) struct credentials *c = calloc(1, sizeof(*c));
-	int r;
+	int r = 0;
 
 	if (!c)
 		return out_of_memory(d);
-	r = add_server(c, opt->source_url, d);
-	if (r == 0)
-		r = set_token(&c->server[0], opt->token, d);
+	if (opt->source_url) {
+		r = add_server(c, opt->source_url, d);
+		if (r == 0)
+			r = set_token(&c->server[0], opt->token, d);
+	}
 	if (r == 0 && opt->lfs_url)
 		r = add_server(c, opt->lfs_url, d);
 	if (r < 0)

@@ -15,7 +15,7 @@
 #include "diag.h"
 
 struct credentials_options {
-	const char *source_url; /* http or https; may hold a user and a password */
+	const char *source_url; /* http or https; may hold a user and a password; NULL: local */
 	const char *lfs_url;    /* --lfs-url, likewise; NULL if there is none */
 	const char *token;      /* GIT_PAT: "token" (of the user "api") or "user:token"; or NULL */
 };

@@ -445,29 +445,6 @@ static char *found_at(const struct tree_node *n)
 	return path;
 }
 
-/*
- * Name by name, because a path may be longer than the kernel takes at once and no link may be
- * followed on the way. O_NONBLOCK for the case that a FIFO has taken the file's place.
- */
-static int open_below(int root_fd, char *path)
-{
-	scoped_fd int held = -1;
-	int at = root_fd;
-
-	for (char *slash = strchr(path, '/'); slash; slash = strchr(path, '/')) {
-		*slash = '\0';
-		int next = openat(at, path, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-		if (next < 0)
-			return -errno;
-		if (held >= 0)
-			close(held);
-		at = held = next;
-		path = slash + 1;
-	}
-	int fd = openat(at, path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-	return fd < 0 ? -errno : fd;
-}
-
 int directory_file_check(const struct tree_node *n, int fd, struct diag *d)
 {
 	char quoted[TREE_QUOTE_LEN];
@@ -499,7 +476,7 @@ int directory_file_open(const struct directory *dir, const struct tree_node *n, 
 	if (!path)
 		return diag_set(d, -ENOMEM, "out of memory to open %s",
 		                tree_quote_path(n, quoted, sizeof(quoted)));
-	int opened = open_below(dir->fd, path);
+	int opened = walk_open_below(dir->fd, path);
 	if (opened == -ENOENT || opened == -ELOOP || opened == -ENOTDIR || opened == -ENXIO)
 		return diag_set(d, -ESTALE, "source file %s is gone since the source was listed",
 		                tree_quote_path(n, quoted, sizeof(quoted)));

@@ -11,11 +11,11 @@
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdio.h>
-#include <strings.h>
 
 #include "git_fetch.h"
 #include "git_tree.h"
 #include "text.h"
+#include "url.h"
 
 _Static_assert(GIT_TREE_ID_LEN == GIT_OID_RAWSZ, "libgit2 speaks of SHA-1");
 
@@ -110,23 +110,6 @@ static int make_scratch(struct git *g, struct diag *d)
 	return 0;
 }
 
-static bool is_url(const char *spec)
-{
-	return strncasecmp(spec, "http://", 7) == 0 || strncasecmp(spec, "https://", 8) == 0;
-}
-
-/* For people and the record, a URL without what opens it. */
-static char *without_credentials(const char *spec)
-{
-	const char *host = is_url(spec) ? strstr(spec, "://") + 3 : NULL;
-	const char *at = host ? memrchr(host, '@', strcspn(host, "/?#")) : NULL;
-	char *out = NULL;
-
-	if (!at)
-		return strdup(spec);
-	return asprintf(&out, "%.*s%s", (int)(host - spec), spec, at + 1) < 0 ? NULL : out;
-}
-
 static int fetch(struct git *g, const char *url, const struct source_options *opt, struct diag *d)
 {
 	struct git_fetch f = { .url = url,
@@ -151,7 +134,7 @@ static int open_repository(struct git *g, const char *spec, const struct source_
 {
 	char quoted[TEXT_QUOTE_LEN];
 
-	if (is_url(spec))
+	if (url_is_http(spec))
 		return fetch(g, spec, opt, d);
 	text_quote(spec, strlen(spec), quoted, sizeof(quoted));
 	int code = git_repository_open_ext(&g->repo, spec, GIT_REPOSITORY_OPEN_NO_SEARCH, NULL);
@@ -200,9 +183,9 @@ int git_open(const char *spec, const char *commit, const struct source_options *
 	git_oid root;
 	int r = git_new(&g, d);
 
-	if (r < 0)
+	if (!g)
 		return r;
-	g->location = without_credentials(spec);
+	g->location = url_without_credentials(spec);
 	if (!g->location)
 		return out_of_memory(d);
 	r = parse_commit(g, commit, d);
@@ -243,6 +226,7 @@ void git_close(struct git *g)
 	if (g->scratch)
 		nftw(g->scratch, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 	pthread_mutex_destroy(&g->lock);
+	free(g->lfs.node);
 	free(g->scratch);
 	free(g->location);
 	free(g);
@@ -258,10 +242,20 @@ const char *git_full_id(const struct git *g)
 	return g->id;
 }
 
-const struct tree_node *git_lfs_nodes(const struct git *g, size_t *cnt)
+struct tree_node *const *git_lfs_nodes(const struct git *g, size_t *cnt)
 {
 	*cnt = g->lfs.cnt;
-	return g->lfs.first;
+	return g->lfs.node;
+}
+
+const char *git_common_dir(const struct git *g)
+{
+	return git_repository_commondir(g->repo);
+}
+
+const char *git_work_dir(const struct git *g)
+{
+	return git_repository_workdir(g->repo);
 }
 
 bool git_is_bare(const char *path)

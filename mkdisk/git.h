@@ -28,8 +28,12 @@ DEFINE_SCOPED(git, struct git *, git_close)
 /* Where it was read: spec without "user:password@". The commit's full id, lower case. */
 const char *git_location(const struct git *g);
 const char *git_full_id(const struct git *g);
-/* One of the nodes made TREE_CONTENT_LFS and how many there are; NULL and 0 if none. */
-const struct tree_node *git_lfs_nodes(const struct git *g, size_t *cnt);
+/* The nodes that git_open() made TREE_CONTENT_LFS. */
+struct tree_node *const *git_lfs_nodes(const struct git *g, size_t *cnt);
+/* The directory that holds the repository's objects, also for linked working trees; the working
+ * tree, NULL if there is none or the repository was fetched. Both end in '/'. */
+const char *git_common_dir(const struct git *g);
+const char *git_work_dir(const struct git *g);
 /* The checked-out bytes of a blob node: malloc'ed *buf of n->size bytes, the caller frees it. */
 int git_blob_read(struct git *g, const struct tree_node *n, void **buf, struct diag *d) MUST_CHECK;
 /* Is path a git directory itself (a bare repository, or what is called .git)? One thread. */

@@ -169,6 +169,23 @@ static bool is_pointer(const void *blob, size_t blob_len, const void *file, size
 	       memcmp(p->oid, seen.oid, sizeof(seen.oid)) == 0;
 }
 
+static int note_lfs_node(struct walk *w, struct tree_node *n)
+{
+	struct git_tree_lfs *lfs = w->lfs;
+
+	if (lfs->cnt == lfs->cap) {
+		size_t cap = MAX(2 * lfs->cap, 64);
+		struct tree_node **grown = realloc(lfs->node, cap * sizeof(*grown));
+
+		if (!grown)
+			return out_of_memory(w->d);
+		lfs->node = grown;
+		lfs->cap = cap;
+	}
+	lfs->node[lfs->cnt++] = n;
+	return 0;
+}
+
 static int set_pointer(struct walk *w, struct tree_node *n, const struct lfs_pointer *p)
 {
 	if (p->is_extended)
@@ -179,10 +196,12 @@ static int set_pointer(struct walk *w, struct tree_node *n, const struct lfs_poi
 	memset(n->oid, 0, sizeof(n->oid));
 	memcpy(n->oid, p->oid, sizeof(p->oid));
 	n->size = p->size;
-	n->content = p->size > 0 ? TREE_CONTENT_LFS : TREE_CONTENT_NONE;
-	if (p->size > 0 && w->lfs->cnt++ == 0)
-		w->lfs->first = n;
-	return 0;
+	if (p->size == 0) {
+		n->content = TREE_CONTENT_NONE;
+		return 0;
+	}
+	n->content = TREE_CONTENT_LFS;
+	return note_lfs_node(w, n);
 }
 
 /* A file whose size, or nature, only its bytes tell. */
@@ -370,8 +389,7 @@ static int visit_entry(struct walk *w, struct level *l, const git_tree_entry *en
 int git_tree_read(const struct git_tree_source *from, const struct source_options *opt,
                   struct tree *t, struct git_tree_lfs *lfs, struct diag *d)
 {
-	struct git_tree_lfs found = { 0 };
-	scoped(walk) struct walk w = { .from = from, .opt = opt, .tree = t, .lfs = &found, .d = d };
+	scoped(walk) struct walk w = { .from = from, .opt = opt, .tree = t, .lfs = lfs, .d = d };
 	git_oid root;
 
 	if (attributes_new(&w.attributes) < 0 || walk_path_set(&w.path, "", 0) < 0)
@@ -387,7 +405,5 @@ int git_tree_read(const struct git_tree_source *from, const struct source_option
 		else
 			pop_level(&w);
 	}
-	if (r == 0)
-		*lfs = found;
 	return r;
 }

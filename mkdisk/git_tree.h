@@ -28,10 +28,11 @@ struct git_tree_blob {
 _Static_assert(sizeof(struct git_tree_blob) <= sizeof(((struct tree_node *)NULL)->oid),
                "a blob fits");
 
-/* The nodes that became TREE_CONTENT_LFS. */
+/* The nodes that became TREE_CONTENT_LFS, in the order of the walk; node is malloc'ed, also after
+ * an error. */
 struct git_tree_lfs {
-	const struct tree_node *first;
-	size_t cnt;
+	struct tree_node **node;
+	size_t cnt, cap;
 };
 
 /* Adds the entries to t's root. Errors as git_open(). */

@@ -509,6 +509,14 @@ static int carry_object(const struct work *w, struct object *obj, struct hash_st
 	return r;
 }
 
+/* With a source: what it has and the disk has not. Without: what an earlier run left whole. */
+static bool is_wanted(const struct work *w, const struct object *obj)
+{
+	if (!w->src)
+		return left_of(obj) == obj->size;
+	return !obj->is_on_disk && source_has_object(w->src, obj->user[0].node);
+}
+
 static int carry_some(struct work *w, struct diag *d)
 {
 	scoped(hash_stream) struct hash_stream *digest = NULL;
@@ -521,7 +529,7 @@ static int carry_some(struct work *w, struct diag *d)
 
 		if (i >= w->o->object_cnt)
 			return 0;
-		if (!w->src && left_of(&w->o->object[i]) < w->o->size[i])
+		if (!is_wanted(w, &w->o->object[i]))
 			continue;
 		r = carry_object(w, &w->o->object[i], digest, d);
 		if (r < 0)

@@ -48,7 +48,8 @@ void objects_watch(struct objects *o, objects_watcher watcher, void *ctx);
  * Errors are output's and stream's.
  */
 int objects_recall(struct objects *o, unsigned jobs, struct diag *d) MUST_CHECK;
-/* All objects, from a source that has them. -EBADMSG: one that is not what its oid says. */
+/* Those that are not on the disk yet and that the source has. -EBADMSG: one that is not what its
+ * oid says. */
 int objects_copy(struct objects *o, struct source *src, unsigned jobs, struct diag *d) MUST_CHECK;
 /* Those that are not on the disk yet, in the order of their places; what the sink takes. */
 const struct lfs_object *objects_missing(struct objects *o, size_t *cnt);

@@ -12,20 +12,26 @@
 #include <stdio.h>
 #include <strings.h>
 
+#include "credentials.h"
 #include "directory.h"
 #include "git.h"
+#include "lfs_store.h"
 #include "text.h"
+#include "url.h"
 
 struct source {
 	struct tree *tree;
 	struct directory *dir; /* one of the two */
 	struct git *git;
 	char *location;
+	struct lfs_store *store;         /* LFS objects that are here; NULL: none */
+	char *lfs_url;                   /* who has the others; or NULL */
+	struct credentials *credentials; /* of a source with a server */
 };
 
 struct source_file {
 	const struct tree_node *n; /* that carries the inode */
-	int fd;                    /* of a directory's file */
+	int fd;                    /* of a directory's file, or an LFS object's */
 	bool may_have_holes;
 	void *bytes; /* of a blob */
 };
@@ -48,30 +54,9 @@ static enum spec_kind classify(const char *spec)
 			return SPEC_PATH;
 	if (strncasecmp(spec, "file://", 7) == 0)
 		return SPEC_FILE_URL;
-	if (strncasecmp(spec, "http://", 7) == 0 || strncasecmp(spec, "https://", 8) == 0)
+	if (url_is_http(spec))
 		return SPEC_HTTP_URL;
 	return SPEC_UNKNOWN_URL;
-}
-
-/* Takes %XX for what they stand for. False: an incomplete one, or a NUL. */
-static bool percent_decode(char *s)
-{
-	char *out = s;
-
-	for (; *s; s++) {
-		uint8_t byte = (uint8_t)*s;
-
-		if (*s == '%') {
-			char hex[3] = { s[1], s[1] ? s[2] : '\0', '\0' };
-
-			if (hex_decode(hex, &byte, 1) < 0 || byte == 0)
-				return false;
-			s += 2;
-		}
-		*out++ = (char)byte;
-	}
-	*out = '\0';
-	return true;
 }
 
 /* The path in file:///path or file://localhost/path. */
@@ -85,7 +70,7 @@ static int path_of_url(const char *url, char **out, struct diag *d)
 	scoped_free char *copy = strdup(path);
 	if (!copy)
 		return out_of_memory(d);
-	if (*path != '/' || !percent_decode(copy))
+	if (*path != '/' || !url_percent_decode(copy))
 		return diag_set(d, -EINVAL,
 		                "source %s: a file URL is file:// and an absolute path, with %%XX "
 		                "for odd characters",
@@ -127,26 +112,122 @@ static int open_directory(struct source *s, const char *path, const struct sourc
 	return directory_open(path, opt, s->tree, &s->dir, d);
 }
 
-/* Their contents cannot be had yet. */
-static int refuse_lfs(const struct git *git, struct diag *d)
+/* ---- Git LFS ---- */
+
+static int join(const char *dir, const char *name, char **out, struct diag *d)
+{
+	if (asprintf(out, "%s%s", dir, name) >= 0)
+		return 0;
+	*out = NULL;
+	return out_of_memory(d);
+}
+
+/* Where git-lfs looks, too: beside the repository's objects. And its working tree. */
+static int open_store(struct source *s, struct diag *d)
+{
+	const char *work_dir = git_work_dir(s->git);
+	scoped_free char *objects = NULL;
+
+	if (lfs_store_new(&s->store) < 0)
+		return out_of_memory(d);
+	int r = join(git_common_dir(s->git), "lfs/objects", &objects, d);
+	if (r == 0)
+		r = lfs_store_add_objects(s->store, objects, d);
+	if (r < 0 || !work_dir)
+		return r;
+	scoped_fd int fd = open(work_dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	return fd < 0 ? 0 : lfs_store_set_files(s->store, fd, d);
+}
+
+/* Is n's object here? 1, 0, or an error. */
+static int find_object(struct source *s, const struct tree_node *n, struct diag *d)
+{
+	size_t len = tree_path(n, NULL, 0);
+	scoped_free char *path = malloc(len + 1);
+
+	if (!path)
+		return out_of_memory(d);
+	tree_path(n, path, len + 1);
+	return lfs_store_find(s->store, n->oid, n->size, path, d);
+}
+
+static int refuse_missing(const struct source *s, const struct tree_node *first, size_t cnt,
+                          struct diag *d)
 {
 	char quoted[TREE_QUOTE_LEN];
-	size_t cnt = 0;
-	const struct tree_node *first = git_lfs_nodes(git, &cnt);
 
-	if (cnt == 0)
-		return 0;
+	tree_quote_path(first, quoted, sizeof(quoted));
+	if (!s->lfs_url)
+		return diag_set(
+		        d, -ENOENT,
+		        "the content of %zu files, first %s, is in Git LFS and not on this "
+		        "machine, neither beside the repository's objects nor in its working tree: "
+		        "get it with git lfs fetch, or name a server with --lfs-url",
+		        cnt, quoted);
 	return diag_set(d, -EOPNOTSUPP,
 	                "%zu files are kept in Git LFS, which is not supported; the first is %s",
-	                cnt, tree_quote_path(first, quoted, sizeof(quoted)));
+	                cnt, quoted);
+}
+
+static int find_objects(struct source *s, struct diag *d)
+{
+	const struct tree_node *first = NULL;
+	size_t cnt = 0, missing_cnt = 0;
+	struct tree_node *const *node = git_lfs_nodes(s->git, &cnt);
+	int r = cnt > 0 ? open_store(s, d) : 0;
+
+	for (size_t i = 0; r >= 0 && i < cnt; i++) {
+		r = find_object(s, node[i], d);
+		if (r == 0 && missing_cnt++ == 0)
+			first = node[i];
+	}
+	if (r < 0)
+		return r;
+	return missing_cnt > 0 ? refuse_missing(s, first, missing_cnt, d) : 0;
+}
+
+/* The server that belongs to a repository's URL: "URL.git/info/lfs" (git-lfs, server-discovery). */
+static int derive_lfs_url(const char *url, char **out, struct diag *d)
+{
+	scoped_free char *plain = url_without_credentials(url);
+
+	if (!plain)
+		return out_of_memory(d);
+	size_t len = strcspn(plain, "?");
+	while (len > 0 && plain[len - 1] == '/')
+		len--;
+	plain[len] = '\0';
+	bool has_suffix = len > 4 && strcmp(plain + len - 4, ".git") == 0;
+	return join(plain, has_suffix ? "/info/lfs" : ".git/info/lfs", out, d);
+}
+
+static int find_servers(struct source *s, const char *spec, const struct source_options *opt,
+                        struct diag *d)
+{
+	struct credentials_options servers = { .source_url = url_is_http(spec) ? spec : NULL,
+		                               .lfs_url = opt->lfs_url,
+		                               .token = opt->git_token };
+	int r = 0;
+
+	if (!servers.source_url && !servers.lfs_url)
+		return 0;
+	r = credentials_new(&servers, &s->credentials, d);
+	if (r < 0)
+		return r;
+	if (!opt->lfs_url)
+		return derive_lfs_url(spec, &s->lfs_url, d);
+	s->lfs_url = url_without_credentials(opt->lfs_url);
+	return s->lfs_url ? 0 : out_of_memory(d);
 }
 
 static int open_commit(struct source *s, const char *spec, const char *commit,
                        const struct source_options *opt, struct diag *d)
 {
-	int r = git_open(spec, commit, opt, s->tree, &s->git, d);
+	int r = find_servers(s, spec, opt, d);
 
-	return r < 0 ? r : refuse_lfs(s->git, d);
+	if (r == 0)
+		r = git_open(spec, commit, opt, s->tree, &s->git, d);
+	return r < 0 ? r : find_objects(s, d);
 }
 
 int source_open(const char *spec, const char *commit, const struct source_options *opt,
@@ -185,7 +266,10 @@ void source_close(struct source *s)
 		return;
 	directory_close(s->dir);
 	git_close(s->git);
+	lfs_store_free(s->store);
+	credentials_free(s->credentials);
 	tree_free(s->tree);
+	free(s->lfs_url);
 	free(s->location);
 	free(s);
 }
@@ -208,6 +292,21 @@ const char *source_location(const struct source *s)
 const char *source_commit(const struct source *s)
 {
 	return s->git ? git_full_id(s->git) : NULL;
+}
+
+bool source_has_object(const struct source *s, const struct tree_node *n)
+{
+	return s->store && lfs_store_has(s->store, n->oid);
+}
+
+const char *source_lfs_url(const struct source *s)
+{
+	return s->lfs_url;
+}
+
+struct credentials *source_credentials(struct source *s)
+{
+	return s->credentials;
 }
 
 static void file_free(struct source_file *f)
@@ -236,6 +335,19 @@ static int open_path(struct source *s, struct source_file *f, struct diag *d)
 	return 0;
 }
 
+static int open_object(struct source *s, struct source_file *f, struct diag *d)
+{
+	char quoted[TREE_QUOTE_LEN];
+
+	tree_quote_path(f->n, quoted, sizeof(quoted));
+	if (!source_has_object(s, f->n))
+		return diag_set(d, -ENOENT, "%s: its LFS object is not on this machine", quoted);
+	int r = lfs_store_open(s->store, f->n->oid, f->n->size, quoted, &f->fd, d);
+	if (r == 0)
+		(void)posix_fadvise(f->fd, 0, 0, POSIX_FADV_SEQUENTIAL);
+	return r;
+}
+
 int source_file_open(struct source *s, const struct tree_node *n, struct source_file **out,
                      struct diag *d)
 {
@@ -251,6 +363,8 @@ int source_file_open(struct source *s, const struct tree_node *n, struct source_
 		r = open_path(s, f, d);
 	else if (n->content == TREE_CONTENT_BLOB)
 		r = git_blob_read(s->git, n, &f->bytes, d);
+	else if (n->content == TREE_CONTENT_LFS)
+		r = open_object(s, f, d);
 	if (r < 0)
 		return r;
 	*out = take_ptr(f);
@@ -313,8 +427,10 @@ uint64_t source_file_next_data(struct source_file *f, uint64_t off)
 
 int source_file_close(struct source_file *f, struct diag *d)
 {
-	int r = f && f->fd >= 0 ? directory_file_check(f->n, f->fd, d) : 0;
+	int r = 0;
 
+	if (f && f->fd >= 0 && f->n->content == TREE_CONTENT_PATH)
+		r = directory_file_check(f->n, f->fd, d);
 	file_free(f);
 	return r;
 }

@@ -22,9 +22,8 @@ struct source_options {
 	/* called for every path that is left out; may be NULL */
 	void (*on_excluded)(void *ctx, const char *path, const char *pattern);
 	void *ctx;
-	/* git over HTTP: sent as password if the server asks, to its host only; "user:token" for
-	 * servers that look at the user; may be NULL */
-	const char *git_token;
+	const char *git_token; /* GIT_PAT, for credentials.h; may be NULL */
+	const char *lfs_url; /* --lfs-url: where LFS objects come from; NULL: the rule for SOURCE */
 };
 
 struct source;
@@ -37,10 +36,14 @@ struct source;
  * commit becomes what a fresh checkout of it on Linux, without any configuration, would write;
  * small files and those that a checkout converts are read at once, for their sizes.
  *
+ * Files of a commit that are kept in Git LFS become TREE_CONTENT_LFS. Their content is looked for
+ * on this machine, beside the repository's objects and in its working tree; who has the rest is
+ * source_lfs_url()'s to say.
+ *
  * -EUCLEAN: what git allows and a file system must not (names), or damage; -EBADMSG: an object that
  * is not what its id says; -EINVAL: a commit that is not a full id or missing, a URL that is not
- * understood; -ENOENT: no such commit; -EACCES, -EIO: network; -EOPNOTSUPP: Git LFS pointers,
- * unless the exclusions keep them.
+ * understood; -ENOENT: no such commit, or LFS objects that are nowhere to be had; -EACCES, -EIO:
+ * network.
  */
 int source_open(const char *spec, const char *commit, const struct source_options *opt,
                 struct source **out, struct diag *d) MUST_CHECK;
@@ -56,6 +59,17 @@ const char *source_kind(const struct source *s);
 const char *source_location(const struct source *s);
 const char *source_commit(const struct source *s);
 
+/*
+ * TREE_CONTENT_LFS nodes: does the content lie on this machine, for source_file_open()? It is of
+ * the right size, and no more is known of it: whoever reads it proves it against the oid.
+ * Thread-safe.
+ */
+bool source_has_object(const struct source *s, const struct tree_node *n);
+/* The server of the others, ".../info/lfs", without credentials; NULL: there are none. */
+const char *source_lfs_url(const struct source *s);
+/* Who may see what of it; lent; NULL for sources without a server. */
+struct credentials *source_credentials(struct source *s);
+
 /* The bytes of one regular file node of the tree. Opened without following links; -ESTALE when it
  * changed since source_open(). */
 struct source_file;
@@ -69,7 +83,7 @@ int source_file_read(struct source_file *f, uint64_t off, void *buf, size_t len,
  * holes. */
 uint64_t source_file_next_data(struct source_file *f, uint64_t off);
 /* For a file of which everything was read: has it still size and mtime as at source_open()? -ESTALE
- * otherwise. */
+ * otherwise. Not for LFS objects, whose digest says more. */
 int source_file_close(struct source_file *f, struct diag *d) MUST_CHECK;
 
 #endif

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Grows the path of a walk and asks exclude.c about it. How a walk goes on is the walker's.
+ * Grows the path of a walk and asks exclude.c about it; opens what a walk has seen. How a walk goes
+ * on is the walker's.
  */
 #include "walk.h"
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 
 void walk_path_release(struct walk_path *p)
 {
@@ -57,4 +59,27 @@ enum exclude_verdict walk_verdict(const struct walk_path *p, const struct source
 	if (verdict == EXCLUDE_DROP && opt->on_excluded)
 		opt->on_excluded(opt->ctx, p->text, pattern);
 	return verdict;
+}
+
+/*
+ * Name by name, because a path may be longer than the kernel takes at once and no link may be
+ * followed on the way. O_NONBLOCK for the case that a FIFO has taken the file's place.
+ */
+int walk_open_below(int dir_fd, char *path)
+{
+	scoped_fd int held = -1;
+	int at = dir_fd;
+
+	for (char *slash = strchr(path, '/'); slash; slash = strchr(path, '/')) {
+		*slash = '\0';
+		int next = openat(at, path, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		if (next < 0)
+			return -errno;
+		if (held >= 0)
+			close(held);
+		at = held = next;
+		path = slash + 1;
+	}
+	int fd = openat(at, path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
 }

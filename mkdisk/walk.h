@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the walks through a directory and through a commit share: the path of the entry being looked
- * at, and the question whether it stays out. For directory.c and git.c only. One thread.
+ * at, the question whether it stays out, and how a file that was seen is opened again. For sources
+ * only. One thread, except walk_open_below().
  */
 #ifndef MODELDISK_WALK_H
 #define MODELDISK_WALK_H
@@ -29,5 +30,9 @@ void walk_path_leave(struct walk_path *p);
 /* What the exclusions say of the entry; a dropped one is reported to opt->on_excluded. */
 enum exclude_verdict walk_verdict(const struct walk_path *p, const struct source_options *opt,
                                   bool is_dir);
+
+/* A descriptor for reading the file at path below dir_fd, no link being followed on the way; or a
+ * negative errno. path is cut up. */
+int walk_open_below(int dir_fd, char *path) MUST_CHECK;
 
 #endif
