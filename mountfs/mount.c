@@ -342,7 +342,7 @@ __attribute__((noreturn)) static void wait_and_unmount(struct mount *m, int fd)
 	_exit(write(fd, &word, 1) != 1);
 }
 
-int mount_delegate_end(struct mount *m, struct diag *d)
+static int start_unmounter(struct mount *m, struct diag *d)
 {
 	int pair[2];
 	char word;
@@ -366,6 +366,18 @@ int mount_delegate_end(struct mount *m, struct diag *d)
 	if (read(m->unmounter_fd, &word, 1) != 1)
 		return diag_set(d, -EIO, "the process that unmounts ended at once");
 	return 0;
+}
+
+int mount_delegate_end(struct mount *m, struct diag *d)
+{
+	int r = start_unmounter(m, d);
+
+	if (r < 0) { /* mount_end() does it itself */
+		scope_close(&m->unmounter_fd);
+		scope_close(&m->null_fd);
+		m->unmounter_fd = m->null_fd = -1;
+	}
+	return r;
 }
 
 size_t mount_fds(const struct mount *m, int out[MOUNT_FDS])
