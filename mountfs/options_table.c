@@ -16,16 +16,25 @@
 
 /* ---- values that no kind of row covers ---- */
 
+/* Given twice, say by a file and by hand, it must be the same: which one is meant is no guess. */
 static int set_root_hash(struct options *o, const char *text, struct diag *d)
 {
+	struct image_options *io = &o->image;
+	uint8_t root[HASH_MAX_LEN];
 	size_t len = strlen(text);
+	char other[ROOT_TEXT_LEN + 1];
 
 	if (len == 0 || len % 2 != 0 || len > ROOT_TEXT_LEN)
 		return diag_set(d, -EINVAL,
 		                "the root hash has %zu characters, expected 64 for SHA-256", len);
-	if (hex_decode(text, o->image.root, len / 2) < 0)
+	if (hex_decode(text, root, len / 2) < 0)
 		return diag_set(d, -EINVAL, "the root hash is not hexadecimal");
-	o->image.root_len = len / 2;
+	hex_encode(io->root, io->root_len, other);
+	if (io->root_len != 0 && (io->root_len != len / 2 || memcmp(io->root, root, len / 2) != 0))
+		return diag_set(d, -EINVAL, "two different root hashes are given: %s and %s", other,
+		                text);
+	memcpy(io->root, root, len / 2);
+	io->root_len = len / 2;
 	return 0;
 }
 

@@ -91,10 +91,24 @@ def every_way_of_naming_the_areas_works():
             (image, unsalted_root, f'--hash-device={unsalted}', '--no-superblock', '--salt=-'),
             (DISK, ROOT, f'--hash-offset={LENGTH}'),
             (DISK, ROOT, '-o', f'ro,noauto,nofail,_netdev,x-systemd.automount,hash-offset={LENGTH}'),
-            (DISK, WRONG, f'--root-hash-file={root_file}'),  # the last one counts
+            (DISK, ROOT.upper(), f'--root-hash-file={root_file}'),
             (GPT, GPT_ROOT, '--data-partition=1', '--hash-partition=2')):
         with mounted(disk, hash_, *options) as m:
             check_content(m.path)
+
+
+def two_different_root_hashes_are_refused():
+    where, root_file = sandbox.dir('two'), sandbox.file('other-root.txt')
+    with open(root_file, 'w', encoding='ascii') as file:
+        file.write(WRONG + '\n')
+    for first, second in ((f'--root-hash={ROOT}', f'--root-hash={WRONG}'),
+                          (f'--root-hash={ROOT}', f'--root-hash-file={root_file}'),
+                          (f'--root-hash-file={root_file}', f'--root-hash={ROOT}'),
+                          (f'--root-hash={ROOT}', f'-oroot_hash={WRONG}'),
+                          (f'--root-hash={ROOT}', f'--root-hash={ROOT[:40]}')):
+        status, said = refused(DISK, where, first, second)
+        assert status == USAGE and 'two different root hashes' in said, said
+        assert not is_mounted(where)
 
 
 def values_of_mount_options_may_hold_commas():
@@ -366,6 +380,7 @@ require('mkfs.erofs', 'veritysetup', 'sgdisk')
 require_fuse(user=True)
 main([a_wrong_root_hash_is_refused_and_nothing_is_mounted, wrong_usage_ends_with_2,
       a_disk_that_cannot_be_opened_ends_with_1, help_and_version_go_to_stdout, every_way_of_naming_the_areas_works,
+      two_different_root_hashes_are_refused,
       values_of_mount_options_may_hold_commas, a_block_count_that_was_demanded_is_held,
       mount_8_and_fstab_options_work, closed_standard_descriptors_are_no_trap,
       the_background_start_returns_when_the_mount_is_ready, a_failed_start_never_says_ready,
