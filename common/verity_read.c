@@ -81,10 +81,11 @@ static struct verity_failure failure_at(const struct reader *r, struct place at,
 	f.data_off = first * block_len;
 	f.data_len = (end - first) * block_len;
 	if (at.level < 0)
-		f.disk_off = blk_base_off(r->data) + at.blk * block_len;
+		f.area_off = at.blk * block_len;
 	else
-		f.disk_off = blk_base_off(r->hash) + r->tree_off +
+		f.area_off = r->tree_off +
 		             (r->geo.level_blk[at.level] + at.blk) * r->params.hash_block_len;
+	f.disk_off = blk_base_off(at.level < 0 ? r->data : r->hash) + f.area_off;
 	return f;
 }
 
@@ -130,8 +131,7 @@ static int fail_proof(const struct walk *w, struct place at, const uint8_t *expe
 	return diag_set(w->d, -EBADMSG,
 	                "%s: %s (offset %" PRIu64
 	                ") does not match the root hash: its digest is %s, expected %s",
-	                blk_name(blk), what, f.disk_off - blk_base_off(blk), found_hex,
-	                expected_hex);
+	                blk_name(blk), what, f.area_off, found_hex, expected_hex);
 }
 
 static int fail_hashing(const struct walk *w, int err)

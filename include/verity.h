@@ -161,8 +161,10 @@ struct verity_failure {
 	int level;    /* -1: a data block; else the tree level */
 	uint64_t blk; /* (first) index of the data block, or of the hash block in its level */
 	uint64_t data_off, data_len; /* the proven bytes that are missing because of it */
-	uint64_t disk_off;           /* where the block lies on the outermost blk */
-	size_t digest_len;           /* PROOF only: */
+	uint64_t area_off; /* where the block lies in the blk that verity_open() was given for its
+	                      kind */
+	uint64_t disk_off; /* the same on the outermost blk */
+	size_t digest_len; /* PROOF only: */
 	uint8_t expected[HASH_MAX_LEN], found[HASH_MAX_LEN];
 };
 

@@ -556,6 +556,7 @@ static void a_failure_in_a_partition_names_the_disk_offset(void **state)
 	assert_int_equal(verity_open(data, hash, NULL, b.disk.root, 32, &b.opt, &b.v, &b.d), 0);
 	assert_int_equal(vblk_read(b.v, 0, b.buf, b.disk.data_len, &b.d), -EBADMSG);
 	assert_int_equal(b.failure.disk_off, data_at + 17 * 512);
+	assert_int_equal(b.failure.area_off, 17 * 512);
 	assert_int_equal(b.failure.data_off, 17 * 512);
 	assert_non_null(strstr(b.d.text, "partition 1"));
 	assert_non_null(strstr(b.d.text, "data block 17 (offset 8704) does not match"));
