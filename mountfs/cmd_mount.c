@@ -6,17 +6,6 @@
 #include "daemon.h"
 
 #include <errno.h>
-#include <inttypes.h>
-
-static void report_failure_count(struct failures *failures)
-{
-	uint64_t all, distinct;
-
-	failures_count(failures, &all, &distinct);
-	if (all > 0)
-		report_warning("%" PRIu64 " reads failed, for %" PRIu64 " distinct reasons", all,
-		               distinct);
-}
 
 static int serve(const struct options *o, const struct image *img, struct failures *failures,
                  struct daemon *dm, struct diag *d)
@@ -65,7 +54,7 @@ static int open_and_serve(const struct options *o, int status_fd, struct diag *d
 	if (r < 0)
 		return r;
 	r = serve(o, img, failures, dm, d);
-	report_failure_count(failures);
+	failures_report_count(failures);
 	return r;
 }
 

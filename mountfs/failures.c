@@ -7,6 +7,7 @@
 #include "failures.h"
 
 #include "report.h"
+#include "tensors.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -20,6 +21,9 @@
 #define NAME_LEN     4096
 #define TEXT_LEN     (NAME_LEN + 1024)
 #define NUMBER_LEN   24
+/* Repeats are summed up when there are this many failures, and each time they are ten times more.
+ */
+#define FIRST_COUNT 10
 
 /* What makes two failures the same one. */
 struct key {
@@ -31,6 +35,7 @@ struct key {
 struct failures {
 	pthread_mutex_t lock; /* guards all below */
 	uint64_t all, distinct;
+	uint64_t next_count; /* of all, at which both are told */
 	bool used[MAX_DISTINCT];
 	struct key told[MAX_DISTINCT]; /* open addressing */
 };
@@ -47,6 +52,7 @@ int failures_new(struct failures **out)
 
 	if (!f)
 		return -ENOMEM;
+	f->next_count = FIRST_COUNT;
 	pthread_mutex_init(&f->lock, NULL);
 	*out = f;
 	return 0;
@@ -77,14 +83,6 @@ bool failures_noted(void)
 	return noted.cnt > 0;
 }
 
-void failures_count(struct failures *f, uint64_t *all, uint64_t *distinct)
-{
-	pthread_mutex_lock(&f->lock);
-	*all = f->all;
-	*distinct = f->distinct;
-	pthread_mutex_unlock(&f->lock);
-}
-
 enum novelty { KNOWN, NEW, LAST_NEW };
 
 static size_t key_slot(const struct key *k)
@@ -94,23 +92,34 @@ static size_t key_slot(const struct key *k)
 	return (size_t)((h * UINT64_C(0x9E3779B97F4A7C15)) >> 32) % MAX_DISTINCT;
 }
 
-static enum novelty count_one(struct failures *f, const struct key *k)
+/* Under the lock. */
+static enum novelty remember(struct failures *f, const struct key *k)
 {
-	enum novelty answer = KNOWN;
 	size_t i = key_slot(k);
 
+	if (f->distinct == MAX_DISTINCT)
+		return KNOWN;
+	while (f->used[i] && (f->told[i].what != k->what || f->told[i].level != k->level ||
+	                      f->told[i].number != k->number))
+		i = (i + 1) % MAX_DISTINCT;
+	if (f->used[i])
+		return KNOWN;
+	f->used[i] = true;
+	f->told[i] = *k;
+	return ++f->distinct == MAX_DISTINCT ? LAST_NEW : NEW;
+}
+
+/* *is_time: for another failures_report_count(). */
+static enum novelty count_one(struct failures *f, const struct key *k, bool *is_time)
+{
+	enum novelty answer;
+
 	pthread_mutex_lock(&f->lock);
+	answer = remember(f, k);
 	f->all++;
-	if (f->distinct < MAX_DISTINCT) {
-		while (f->used[i] && (f->told[i].what != k->what || f->told[i].level != k->level ||
-		                      f->told[i].number != k->number))
-			i = (i + 1) % MAX_DISTINCT;
-		if (!f->used[i]) {
-			f->used[i] = true;
-			f->told[i] = *k;
-			answer = ++f->distinct == MAX_DISTINCT ? LAST_NEW : NEW;
-		}
-	}
+	*is_time = f->all == f->next_count;
+	if (*is_time)
+		f->next_count *= 10;
 	pthread_mutex_unlock(&f->lock);
 	return answer;
 }
@@ -165,9 +174,12 @@ static void name_file(const struct failed_request *q, char out[NAME_LEN])
 		snprintf(out, NAME_LEN, "the root directory");
 }
 
-/* The first byte of the request that needs one of the missing bytes [data_off, data_off + len). */
-static bool find_file_off(const struct failed_request *q, uint64_t data_off, uint64_t data_len,
-                          uint64_t *out)
+/*
+ * The bytes of the file that the request cannot have, because [data_off, data_off + data_len) are
+ * missing, up to where they lie elsewhere.
+ */
+static bool find_in_file(const struct failed_request *q, uint64_t data_off, uint64_t data_len,
+                         uint64_t *file_off, uint64_t *len)
 {
 	uint64_t end = q->off + MIN(q->len, UINT64_MAX - q->off);
 
@@ -175,11 +187,14 @@ static bool find_file_off(const struct failed_request *q, uint64_t data_off, uin
 		return false;
 	for (uint64_t at = q->off; at < MIN(end, q->inode->size);) {
 		struct erofs_extent e;
+		uint64_t skipped;
 
 		if (erofs_map(q->fs, q->inode, at, &e, NULL) < 0 || e.len == 0)
 			return false;
 		if (!e.hole && e.at < data_off + data_len && data_off < e.at + e.len) {
-			*out = at + (data_off > e.at ? data_off - e.at : 0);
+			skipped = data_off > e.at ? data_off - e.at : 0;
+			*file_off = at + skipped;
+			*len = MIN(e.len - skipped, data_off + data_len - (e.at + skipped));
 			return true;
 		}
 		if (!add_u64(at, e.len, &at))
@@ -188,46 +203,117 @@ static bool find_file_off(const struct failed_request *q, uint64_t data_off, uin
 	return false;
 }
 
+static int read_file(void *ctx, uint64_t off, void *buf, size_t len)
+{
+	const struct failed_request *q = ctx;
+	int64_t got = erofs_read(q->fs, q->inode, off, buf, len, NULL);
+
+	if (got < 0)
+		return (int)got;
+	return (uint64_t)got == len ? 0 : -EIO;
+}
+
+/* Empty texts are what is not known. */
 struct message {
 	char file[NAME_LEN], text[TEXT_LEN];
-	char file_off[NUMBER_LEN], blk[NUMBER_LEN], level[NUMBER_LEN], disk_off[NUMBER_LEN];
+	char file_off[NUMBER_LEN], len[NUMBER_LEN];
+	struct tensors_place tensor; /* cnt 0: none */
+	char tensor_off[NUMBER_LEN], tensor_len[NUMBER_LEN], tensor_cnt[NUMBER_LEN];
+	char blk[NUMBER_LEN], level[NUMBER_LEN], area_off[NUMBER_LEN], disk_off[NUMBER_LEN];
 	char expected[2 * HASH_MAX_LEN + 1], found[2 * HASH_MAX_LEN + 1];
 };
+
+static void put_number(char out[NUMBER_LEN], uint64_t v)
+{
+	snprintf(out, NUMBER_LEN, "%" PRIu64, v);
+}
+
+/* Where it hurts: file, offset, tensor. */
+static void fill_place(struct message *m, const struct failed_request *q,
+                       const struct verity_failure *v)
+{
+	struct tensors_file file = { .read = read_file, .ctx = (void *)(uintptr_t)q };
+	uint64_t off, len;
+
+	name_file(q, m->file);
+	if (!find_in_file(q, v->data_off, v->data_len, &off, &len))
+		return;
+	len = MIN(len, q->inode->size - off);
+	put_number(m->file_off, off);
+	put_number(m->len, len);
+	file.size = q->inode->size;
+	if (tensors_find(&file, off, len, &m->tensor) < 0)
+		return;
+	put_number(m->tensor_off, m->tensor.off);
+	put_number(m->tensor_len, m->tensor.len);
+	put_number(m->tensor_cnt, m->tensor.cnt);
+}
+
+/* " at offset 69632 (tensor "wte.weight", bytes 0 to 4095, and 2 more)" */
+static void describe_place(const struct message *m, char *out, size_t out_len)
+{
+	size_t n;
+
+	out[0] = '\0';
+	if (m->file_off[0] == '\0')
+		return;
+	n = (size_t)snprintf(out, out_len, " at offset %s", m->file_off);
+	if (m->tensor.cnt == 0)
+		return;
+	n += (size_t)snprintf(out + n, out_len - n, " (tensor %s, bytes %" PRIu64 " to %" PRIu64,
+	                      m->tensor.name, m->tensor.off, m->tensor.off + m->tensor.len - 1);
+	if (m->tensor.cnt > 1)
+		n += (size_t)snprintf(out + n, out_len - n, ", and %" PRIu64 " more",
+		                      m->tensor.cnt - 1);
+	snprintf(out + n, out_len - n, ")");
+}
 
 static void fill_message(struct message *m, const struct failed_request *q,
                          const struct verity_failure *v)
 {
 	bool is_proof = v->kind == VERITY_FAILURE_PROOF;
-	char where[96], why[2 * sizeof(m->expected) + 128];
-	uint64_t file_off;
+	char place[TENSORS_NAME_LEN + 160], what[96], why[2 * sizeof(m->expected) + 128];
 
-	name_file(q, m->file);
-	m->file_off[0] = '\0';
-	if (find_file_off(q, v->data_off, v->data_len, &file_off))
-		snprintf(m->file_off, sizeof(m->file_off), "%" PRIu64, file_off);
-	snprintf(m->blk, sizeof(m->blk), "%" PRIu64, v->blk);
+	fill_place(m, q, v);
+	describe_place(m, place, sizeof(place));
+	put_number(m->blk, v->blk);
 	snprintf(m->level, sizeof(m->level), "%d", v->level);
-	snprintf(m->disk_off, sizeof(m->disk_off), "%" PRIu64, v->disk_off);
+	put_number(m->area_off, v->area_off);
+	put_number(m->disk_off, v->disk_off);
 	hex_encode(v->expected, is_proof ? v->digest_len : 0, m->expected);
 	hex_encode(v->found, is_proof ? v->digest_len : 0, m->found);
 
 	if (v->level < 0)
-		snprintf(where, sizeof(where), "data block %s", m->blk);
+		snprintf(what, sizeof(what), "data block %s", m->blk);
 	else
-		snprintf(where, sizeof(where), "hash block %s of level %s", m->blk, m->level);
+		snprintf(what, sizeof(what), "hash block %s of level %s", m->blk, m->level);
 	if (is_proof)
 		snprintf(why, sizeof(why), "does not match the root hash, expected %s, found %s",
 		         m->expected, m->found);
 	else
 		snprintf(why, sizeof(why), "cannot be read: %s", strerror(-v->err));
-	snprintf(m->text, sizeof(m->text), "%s%s%s: %s (disk offset %s) %s", m->file,
-	         m->file_off[0] ? " at offset " : "", m->file_off, where, m->disk_off, why);
+	snprintf(m->text, sizeof(m->text), "%s%s: %s (disk offset %s, partition offset %s) %s",
+	         m->file, place, what, m->disk_off, m->area_off, why);
+}
+
+/* Fields as report_event() takes them; those without a value are left out. */
+struct fields {
+	size_t cnt;
+	const char *text[2 * 16 + 1];
+};
+
+static void add_field(struct fields *f, const char *name, const char *value)
+{
+	if (value[0] == '\0')
+		return;
+	f->text[f->cnt++] = name;
+	f->text[f->cnt++] = value;
 }
 
 static void report_block(const struct failed_request *q, const struct verity_failure *v)
 {
-	scoped_free struct message *m = malloc(sizeof(*m));
-	bool is_proof = v->kind == VERITY_FAILURE_PROOF;
+	scoped_free struct message *m = calloc(1, sizeof(*m));
+	struct fields f = { .cnt = 0 };
 
 	if (!m) {
 		report_error("inode %" PRIu64 ": block %" PRIu64 " failed, and there is no memory "
@@ -236,45 +322,71 @@ static void report_block(const struct failed_request *q, const struct verity_fai
 		return;
 	}
 	fill_message(m, q, v);
-	const char *fields[] = {
-		"event",       is_proof ? "proof-failure" : "media-failure",
-		"file",        m->file,
-		"file_offset", m->file_off,
-		"level",       m->level,
-		"block",       m->blk,
-		"disk_offset", m->disk_off,
-		"expected",    m->expected,
-		"found",       m->found,
-		NULL,
-	};
-	report_event(REPORT_ERROR, m->text, fields);
+	add_field(&f, "event", v->kind == VERITY_FAILURE_PROOF ? "proof-failure" : "media-failure");
+	add_field(&f, "file", m->file);
+	add_field(&f, "file_offset", m->file_off);
+	add_field(&f, "length", m->len);
+	add_field(&f, "tensor", m->tensor.name);
+	add_field(&f, "tensor_offset", m->tensor_off);
+	add_field(&f, "tensor_length", m->tensor_len);
+	add_field(&f, "tensors", m->tensor_cnt);
+	add_field(&f, "tree_level", m->level);
+	add_field(&f, "block", m->blk);
+	add_field(&f, "partition_offset", m->area_off);
+	add_field(&f, "disk_offset", m->disk_off);
+	add_field(&f, "expected", m->expected);
+	add_field(&f, "found", m->found);
+	report_event(REPORT_ERROR, m->text, f.text);
 }
 
 static void report_sentence(const struct failed_request *q)
 {
 	scoped_free char *name = malloc(NAME_LEN);
+	scoped_free char *text = malloc(TEXT_LEN);
 
-	if (name)
-		name_file(q, name);
-	const char *text = q->text[0] ? q->text : strerror(-q->err);
+	if (!name || !text) {
+		report_error("a file: %s", strerror(-q->err));
+		return;
+	}
+	name_file(q, name);
+	snprintf(text, TEXT_LEN, "%s: %s", name, q->text[0] ? q->text : strerror(-q->err));
+	const char *const fields[] = { "event",
+		                       q->err == -EUCLEAN ? "format-failure" : "read-failure",
+		                       "file", name, NULL };
 
-	report_error("%s: %s", name ? name : "a file", text);
+	report_event(REPORT_ERROR, text, fields);
+}
+
+void failures_report_count(struct failures *f)
+{
+	char text[128], reads[NUMBER_LEN], distinct[NUMBER_LEN];
+	const char *const fields[] = { "event",    "failure-count", "failures", reads,
+		                       "distinct", distinct,        NULL };
+
+	pthread_mutex_lock(&f->lock);
+	put_number(reads, f->all);
+	put_number(distinct, f->distinct);
+	pthread_mutex_unlock(&f->lock);
+	snprintf(text, sizeof(text), "%s reads failed, for %s distinct reasons", reads, distinct);
+	if (strcmp(reads, "0") != 0)
+		report_event(REPORT_WARNING, text, fields);
 }
 
 static void tell(struct failures *f, const struct key *k, const struct failed_request *q,
                  const struct verity_failure *v)
 {
-	enum novelty n = count_one(f, k);
+	bool is_time;
+	enum novelty n = count_one(f, k, &is_time);
 
-	if (n == KNOWN)
-		return;
-	if (v)
+	if (n != KNOWN && v)
 		report_block(q, v);
-	else
+	else if (n != KNOWN)
 		report_sentence(q);
 	if (n == LAST_NEW)
 		report_warning("%d distinct failures were told; further ones are only counted",
 		               MAX_DISTINCT);
+	if (is_time)
+		failures_report_count(f);
 }
 
 bool failures_report(struct failures *f, const struct failed_request *q)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What could not be served, and why: collects the failures of one request on the thread that serves
- * it, and says each distinct one once, with the file it hit; the others are counted.
+ * it, and says each distinct one once, with the file and the tensor it hit; the others are counted.
  */
 #ifndef MODELDISK_FAILURES_H
 #define MODELDISK_FAILURES_H
@@ -39,7 +39,10 @@ struct failed_request {
  */
 bool failures_report(struct failures *f, const struct failed_request *q);
 
-/* How many were met, and how many of them were distinct. Thread-safe. */
-void failures_count(struct failures *f, uint64_t *all, uint64_t *distinct);
+/*
+ * Says how many were met, and how many of them were distinct; nothing if there were none. Done by
+ * itself whenever they have become ten times more. Thread-safe.
+ */
+void failures_report_count(struct failures *f);
 
 #endif

@@ -6,9 +6,10 @@ import mmap
 import os
 import random
 import signal
+import struct
 import sys
 
-from mountlib import (REFUSED, find_bytes, flat_disk, flip, is_mounted, main, mount, mounted, refused, require,
+from mountlib import (REFUSED, find_bytes, flat_disk, flip, gpt_disk, is_mounted, main, mount, mounted, refused, require,
                       require_fuse, sandbox, start, wait_until)
 
 PAGE = 4096
@@ -123,8 +124,96 @@ def each_failure_is_told_once_with_its_place():
     assert len(told) == 1, events
     assert told[0]['file'] == '"sub/deeper/weights.bin"', told
     assert told[0]['file_offset'] == str(BROKEN * PAGE) and told[0]['disk_offset'] == str(at), told
-    assert told[0]['block'] == str(at // PAGE) and told[0]['level'] == '-1', told
+    assert told[0]['block'] == str(at // PAGE) and told[0]['tree_level'] == '-1', told
     assert len(told[0]['expected']) == len(told[0]['found']) == 64 and told[0]['expected'] != told[0]['found']
+    assert 'tensor' not in told[0], told
+    counts = [event for event in events if event.get('event') == 'failure-count']
+    assert [(c['distinct'], c['level']) for c in counts] == [('1', 'warning')], events
+    assert int(counts[0]['failures']) >= 5, events  # the kernel may try twice
+
+
+def repeats_are_summed_up_each_time_they_are_ten_times_more():
+    disk, root, _ = broken_disk('repeated.disk')
+    with mounted(disk, root, '--log-format=json') as m:
+        fd = os.open(f'{m.path}/sub/deeper/weights.bin', os.O_RDONLY)
+        for _ in range(120):
+            assert read_page(fd, BROKEN) == errno.EIO
+        os.close(fd)
+        events = [json.loads(line) for line in m.log().splitlines()]
+    assert [e['event'] for e in events] == ['proof-failure', 'failure-count', 'failure-count'], events
+    assert [e['failures'] for e in events[1:]] == ['10', '100'], events
+
+
+def safetensors_file(tensors):
+    header, data = {'__metadata__': {'format': 'pt'}}, b''
+    for name, content in tensors.items():
+        header[name] = {'dtype': 'U8', 'shape': [len(content)], 'data_offsets': [len(data), len(data) + len(content)]}
+        data += content
+    text = json.dumps(header).encode()
+    return struct.pack('<Q', len(text)) + text + data
+
+
+def gguf_file(tensors):
+    def string(text):
+        return struct.pack('<Q', len(text)) + text.encode()
+    infos, data = b'', b''
+    for name, content in tensors.items():
+        infos += string(name) + struct.pack('<IQIQ', 1, len(content), 24, len(data))  # type 24: I8
+        data += content + bytes(-len(content) % 32)
+    out = b'GGUF' + struct.pack('<IQQ', 3, len(tensors), 2)
+    out += string('general.architecture') + struct.pack('<I', 8) + string('llama')
+    out += string('tokenizer.ggml.tokens') + struct.pack('<IIQ', 9, 8, 3) + string('a') + string('bc') + string('')
+    out += infos
+    return out + bytes(-len(out) % 32) + data
+
+
+def a_failure_names_the_tensor_and_the_bytes_inside_it():
+    tree, rand = sandbox.dir('model'), random.Random(14)
+    tensors = {f'layer.{i}.weight': rand.randbytes(3 * PAGE + 100 * i) for i in range(5)}
+    with open(f'{tree}/model.safetensors', 'wb') as file:
+        file.write(safetensors_file(tensors))
+    tensors = {name: content[::-1] for name, content in tensors.items()}
+    with open(f'{tree}/model.gguf', 'wb') as file:
+        file.write(gguf_file(tensors))
+    disk, root, _ = flat_disk(tree, 'model.disk')
+    wanted = {}
+    for name, sign in (('model.safetensors', 1), ('model.gguf', -1)):
+        with open(f'{tree}/{name}', 'rb') as file:
+            content = file.read()
+        begin = content.index(tensors['layer.2.weight'][::-sign])
+        page = (begin + 2 * PAGE) // PAGE  # lies in the tensor whole
+        wanted[name] = page, page * PAGE - begin
+        flip(disk, find_bytes(disk, page_of(content, page)) + 7)
+    m = mount(disk, root, '--log-format=json')
+    for name, (page, _) in wanted.items():
+        with open(f'{m.path}/{name}', 'rb', buffering=0) as file:
+            assert read_page(file.fileno(), page) == errno.EIO
+    assert m.end() == 0
+    told = [event for event in map(json.loads, m.log().splitlines()) if event.get('event') == 'proof-failure']
+    assert len(told) == 2, told
+    for event in told:
+        page, inside = wanted[event['file'].strip('"')]
+        assert event['file_offset'] == str(page * PAGE) and event['length'] == str(PAGE), event
+        assert event['tensor'] == '"layer.2.weight"' and event['tensors'] == '1', event
+        assert event['tensor_offset'] == str(inside) and event['tensor_length'] == str(PAGE), event
+        assert event['partition_offset'] == event['disk_offset'], event  # a flat disk
+        assert f'(tensor "layer.2.weight", bytes {inside} to {inside + PAGE - 1})' in event['message'], event
+
+
+def a_partition_offset_is_told_beside_the_disk_offset():
+    tree = sandbox.dir('parted')
+    with open(f'{tree}/weights.bin', 'wb') as file:
+        file.write(CONTENT)
+    disk, root = gpt_disk(tree)
+    at = find_bytes(disk, page_of(CONTENT, BROKEN))
+    flip(disk, at)
+    m = mount(disk, root, '--log-format=json')
+    with open(f'{m.path}/weights.bin', 'rb', buffering=0) as file:
+        assert read_page(file.fileno(), BROKEN) == errno.EIO
+    assert m.end() == 0
+    event, = (e for e in map(json.loads, m.log().splitlines()) if e['event'] == 'proof-failure')
+    assert (event['disk_offset'], event['partition_offset']) == (str(at), str(at - (1 << 20))), event
+    assert f'(disk offset {at}, partition offset {at - (1 << 20)})' in event['message'], event
 
 
 def a_broken_hash_block_fails_what_hangs_from_it():
@@ -143,7 +232,8 @@ def a_broken_hash_block_fails_what_hangs_from_it():
             assert read_page(fd, page) == (errno.EIO if is_broken else page_of(content, page)), page
         os.close(fd)
         events = [json.loads(line) for line in m.log().splitlines()]
-    assert [(e['level'], e['block'], e['file']) for e in events] == [('0', '2', '"big"')], events
+    told = [(e['tree_level'], e['block'], e['file']) for e in events if e['event'] != 'failure-count']
+    assert told == [('0', '2', '"big"')], events
 
 
 def a_disk_in_ruins_is_counted_rather_than_told_for_ever():
@@ -163,7 +253,10 @@ def a_disk_in_ruins_is_counted_rather_than_told_for_ever():
     assert m.end() == 0
     events = [json.loads(line) for line in m.log().splitlines()]
     assert len([e for e in events if e.get('event') == 'proof-failure']) == 1024
-    assert [e['level'] for e in events if 'event' not in e] == ['warning', 'warning'], events[-3:]
+    assert [e['level'] for e in events if 'event' not in e] == ['warning'], events[-3:]
+    counts = [int(e['failures']) for e in events if e.get('event') == 'failure-count']
+    assert counts[:3] == [10, 100, 1000] and counts[3] >= pages, counts
+    assert events[-1]['distinct'] == '1024', events[-1]
 
 
 def a_broken_tree_that_cannot_be_opened_is_refused():
@@ -264,10 +357,12 @@ def media_errors_do_not_count_as_corruption():
     assert m.end() == 0
 
 
-require('mkfs.erofs', 'veritysetup')
+require('mkfs.erofs', 'veritysetup', 'sgdisk')
 require_fuse()
 main([a_flipped_byte_fails_its_page_and_no_other, a_long_read_gives_what_is_proven_and_then_eio,
       direct_reads_fail_as_a_whole, a_mapping_dies_on_the_broken_page_only, each_failure_is_told_once_with_its_place,
+      repeats_are_summed_up_each_time_they_are_ten_times_more,
+      a_failure_names_the_tensor_and_the_bytes_inside_it, a_partition_offset_is_told_beside_the_disk_offset,
       a_broken_hash_block_fails_what_hangs_from_it, a_disk_in_ruins_is_counted_rather_than_told_for_ever,
       a_broken_tree_that_cannot_be_opened_is_refused, a_broken_directory_hides_no_sign_of_itself,
       a_medium_that_shrinks_is_told_apart, a_disk_rewritten_under_the_mount_gives_eio_and_never_other_bytes,
