@@ -11,6 +11,8 @@
 
 /* One read; also the alignment of reads in a file, so that batches need no copy. */
 #define READ_LEN MIB
+/* Shorter runs are cheaper to read and write than to clone and read from the disk. */
+#define CLONE_MIN_LEN (4 * MIB)
 /* A file longer than two of these is carried by several threads at once. */
 #define PIECE_LEN (64 * MIB)
 
@@ -112,6 +114,7 @@ struct worker {
 	struct hash_stream *digest; /* NULL: not wanted */
 	struct source_file *from;   /* of the piece at hand */
 	struct stream_file *to;
+	uint64_t cloned_end; /* before it, the file's bytes lie on the disk already */
 };
 
 static bool must_stop(const struct work *w)
@@ -139,25 +142,44 @@ static int carry_hole(struct worker *k, uint64_t len, struct diag *d)
 	return stream_file_zero(k->to, len, d);
 }
 
+/*
+ * What was cloned is read from the disk, not from the source: a source that changes meanwhile must
+ * not make the tree prove other bytes than the disk has.
+ */
 static int carry_data(struct worker *k, uint64_t off, size_t len, struct diag *d)
 {
-	int r = source_file_read(k->from, off, k->buf, len, d);
+	bool is_cloned = off < k->cloned_end;
+	int r = is_cloned ? stream_file_read_back(k->to, off, k->buf, len, d)
+	                  : source_file_read(k->from, off, k->buf, len, d);
 
 	if (r < 0)
 		return r;
 	r = add_digest(k, k->buf, len, d);
 	if (r < 0)
 		return r;
-	return stream_file_write(k->to, k->buf, len, d);
+	return is_cloned ? stream_file_keep(k->to, k->buf, len, d)
+	                 : stream_file_write(k->to, k->buf, len, d);
+}
+
+static void clone_run(struct worker *k, const struct piece *p)
+{
+	int from = source_file_fd(k->from);
+
+	k->cloned_end = p->off;
+	if (from >= 0 && p->len >= CLONE_MIN_LEN)
+		k->cloned_end = stream_file_clone(k->to, from);
 }
 
 static int carry_run(struct worker *k, const struct piece *p, struct diag *d)
 {
 	uint64_t pos = p->off, end = p->off + p->len;
 
+	clone_run(k, p);
 	while (pos < end) {
-		uint64_t data = MIN(source_file_next_data(k->from, pos), end);
-		uint64_t len = MIN(READ_LEN - pos % READ_LEN, end - pos);
+		bool is_cloned = pos < k->cloned_end; /* which has no holes */
+		uint64_t data = is_cloned ? pos : MIN(source_file_next_data(k->from, pos), end);
+		uint64_t limit = is_cloned ? k->cloned_end : end;
+		uint64_t len = MIN(READ_LEN - pos % READ_LEN, limit - pos);
 		int r;
 
 		if (must_stop(k->w))

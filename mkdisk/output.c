@@ -348,6 +348,14 @@ int output_write(struct output *o, uint64_t off, const void *buf, size_t len, st
 	return 0;
 }
 
+int output_clone(struct output *o, uint64_t off, int from, uint64_t from_off, uint64_t len)
+{
+	if (o->kind == OUTPUT_NOWHERE || o->kind == OUTPUT_DEVICE || held_back(o, off, len) > 0 ||
+	    !range_is_inside(off, len, o->len))
+		return -EOPNOTSUPP;
+	return writer_clone(o->writer, off, from, from_off, len);
+}
+
 /* The kernel can often tell the device; where it cannot, zeros are written. */
 static int zero_device(struct output *o, uint64_t off, uint64_t len, struct diag *d)
 {

@@ -12,8 +12,8 @@
  *   point of its own (docker run -v)              zeroed first and written last, so that a
  *                                                 half-written disk is not taken for one
  *
- * Thread rule: output_write() and output_zero() may be called from several threads; the rest by
- * one.
+ * Thread rule: output_write(), output_clone(), output_zero() and output_read() may be called from
+ * several threads; the rest by one.
  */
 #ifndef MODELDISK_OUTPUT_H
 #define MODELDISK_OUTPUT_H
@@ -64,6 +64,12 @@ DEFINE_SCOPED(output, struct output *, output_close)
  * buffer begins on a multiple of WRITER_ALIGN do not go through the page cache.
  */
 int output_write(struct output *o, uint64_t off, const void *buf, size_t len, struct diag *d)
+        MUST_CHECK;
+/*
+ * The same for len bytes at from_off of the file from, without copying them (writer_clone()). Any
+ * failure: nothing is told and nothing was done.
+ */
+int output_clone(struct output *o, uint64_t off, int from, uint64_t from_off, uint64_t len)
         MUST_CHECK;
 /* Makes [off, off + len) zero: nothing on a fresh sparse file, a hole in a continued one,
  * BLKZEROOUT or writes on a device. */

@@ -425,6 +425,11 @@ uint64_t source_file_next_data(struct source_file *f, uint64_t off)
 	return MIN((uint64_t)data, size);
 }
 
+int source_file_fd(const struct source_file *f)
+{
+	return f->may_have_holes ? -1 : f->fd;
+}
+
 int source_file_close(struct source_file *f, struct diag *d)
 {
 	int r = 0;

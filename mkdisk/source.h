@@ -82,6 +82,9 @@ int source_file_read(struct source_file *f, uint64_t off, void *buf, size_t len,
 /* The next byte at or behind off that may be non-zero (SEEK_DATA); node size if there is none. For
  * holes. */
 uint64_t source_file_next_data(struct source_file *f, uint64_t off);
+/* A descriptor whose bytes may be cloned: of a file without holes in a directory. -1: none. Lent.
+ */
+int source_file_fd(const struct source_file *f);
 /* For a file of which everything was read: has it still size and mtime as at source_open()? -ESTALE
  * otherwise. Not for LFS objects, whose digest says more. */
 int source_file_close(struct source_file *f, struct diag *d) MUST_CHECK;

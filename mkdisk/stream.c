@@ -300,6 +300,27 @@ int stream_file_keep(struct stream_file *f, const void *buf, size_t len, struct 
 	return r;
 }
 
+static uint64_t disk_off(const struct stream_file *f, uint64_t file_off)
+{
+	return f->s->disk->image_off + f->place->data_off + file_off;
+}
+
+uint64_t stream_file_clone(struct stream_file *f, int from)
+{
+	uint64_t len = f->blocks_end > f->pos ? round_down(f->blocks_end - f->pos, BLOCK_LEN) : 0;
+
+	if (len == 0 || f->pos % BLOCK_LEN != 0 ||
+	    output_clone(f->s->out, disk_off(f, f->pos), from, f->pos, len) < 0)
+		return f->pos;
+	return f->pos + len;
+}
+
+int stream_file_read_back(struct stream_file *f, uint64_t off, void *buf, size_t len,
+                          struct diag *d)
+{
+	return output_read(f->s->out, disk_off(f, off), buf, len, d);
+}
+
 uint64_t stream_file_written(const struct stream_file *f)
 {
 	return MIN(f->pos, f->blocks_end) - f->batch_len;

@@ -48,10 +48,19 @@ int stream_file_new(struct stream *s, const struct tree_node *n, uint64_t off, u
 int stream_file_write(struct stream_file *f, const void *buf, size_t len, struct diag *d)
         MUST_CHECK;
 /*
- * The same for bytes that an earlier run has written where they belong: hashed, not written again.
+ * The same for bytes that lie where they belong already: hashed, not written again.
  * From a block's beginning (of 4096 bytes) to one, or to the end of the run.
  */
 int stream_file_keep(struct stream_file *f, const void *buf, size_t len, struct diag *d) MUST_CHECK;
+/*
+ * Brings whole blocks from the next byte of the run on to the disk without copying them, as the
+ * bytes at the same offsets of the file from. Returns behind which byte of the file that ended, the
+ * next byte if it cannot be. They count when they are read from where they lie now and given to
+ * stream_file_keep(), since the file may have changed meanwhile.
+ */
+uint64_t stream_file_clone(struct stream_file *f, int from);
+int stream_file_read_back(struct stream_file *f, uint64_t off, void *buf, size_t len,
+                          struct diag *d) MUST_CHECK;
 /* Up to which byte of the file the run was carried: what is behind it waits in memory. */
 uint64_t stream_file_written(const struct stream_file *f);
 /* The next len bytes are zero (a hole): not read, not written, hashed once. */

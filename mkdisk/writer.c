@@ -10,9 +10,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 
 /* Less than this is cheaper in the page cache, where the kernel puts neighbours together. */
@@ -26,6 +28,7 @@ struct writer {
 	size_t page_len;         /* at least WRITER_ALIGN */
 	atomic_bool use_direct;  /* until it is refused */
 	atomic_bool claim_space; /* until it is refused */
+	atomic_bool may_clone;   /* until it is refused */
 	bool is_large;           /* for this machine: would fill much of the page cache */
 	atomic_ullong cached;    /* bytes written through the page cache */
 };
@@ -62,6 +65,7 @@ int writer_new(int fd, uint64_t len, struct writer **out)
 	w->direct_fd = open_direct(fd);
 	atomic_store(&w->use_direct, w->direct_fd >= 0);
 	atomic_store(&w->claim_space, fstat(fd, &st) == 0 && S_ISREG(st.st_mode));
+	atomic_store(&w->may_clone, true);
 	*out = w;
 	return 0;
 }
@@ -158,4 +162,20 @@ int writer_write(struct writer *w, uint64_t off, const void *buf, size_t len)
 	if (r < 0)
 		return r;
 	return write_cached(w, end, p + head + body, len - head - body);
+}
+
+int writer_clone(struct writer *w, uint64_t off, int from, uint64_t from_off, uint64_t len)
+{
+	struct file_clone_range range = {
+		.src_fd = from, .src_offset = from_off, .src_length = len, .dest_offset = off
+	};
+
+	if (!atomic_load(&w->may_clone))
+		return -EOPNOTSUPP;
+	if (ioctl(w->fd, FICLONERANGE, &range) == 0)
+		return 0;
+	/* EINVAL, ENOSPC and others may be about this place alone */
+	if (errno == EOPNOTSUPP || errno == ENOTTY || errno == EXDEV)
+		atomic_store(&w->may_clone, false);
+	return -errno;
 }

@@ -29,4 +29,12 @@ DEFINE_SCOPED(writer, struct writer *, writer_free)
  */
 int writer_write(struct writer *w, uint64_t off, const void *buf, size_t len) MUST_CHECK;
 
+/*
+ * Makes len bytes at off the same as those at from_off of the file from, by sharing their place on
+ * the medium until one of the two is written to (btrfs, xfs and others). Any failure: not done, the
+ * bytes must be written.
+ */
+int writer_clone(struct writer *w, uint64_t off, int from, uint64_t from_off, uint64_t len)
+        MUST_CHECK;
+
 #endif

@@ -4,9 +4,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <linux/fs.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <sys/ioctl.h>
 
 static atomic_ulong alloc_cnt;
 static atomic_ulong alloc_fail_at;
@@ -117,6 +119,64 @@ ssize_t __wrap_pread64(int fd, void *buf, size_t len, off_t off)
 void support_make_reads_halting(bool halting)
 {
 	atomic_store(&reads_are_halting, halting);
+}
+
+/* ---- clones ---- */
+
+static const struct support_clones *_Atomic clones;
+static atomic_ulong clone_cnt;
+
+int __real_ioctl(int fd, unsigned long request, ...);
+int __wrap_ioctl(int fd, unsigned long request, ...);
+
+static int copy_range(int to, const struct file_clone_range *range)
+{
+	uint8_t block[4096];
+
+	for (uint64_t done = 0; done < range->src_length; done += sizeof(block)) {
+		size_t n = MIN(sizeof(block), range->src_length - done);
+
+		if (__real_pread64((int)range->src_fd, block, n,
+		                   (off_t)(range->src_offset + done)) != (ssize_t)n ||
+		    __real_pwrite64(to, block, n, (off_t)(range->dest_offset + done)) !=
+		            (ssize_t)n) {
+			errno = EINVAL;
+			return -1;
+		}
+	}
+	return 0;
+}
+
+int __wrap_ioctl(int fd, unsigned long request, ...)
+{
+	const struct support_clones *c = atomic_load(&clones);
+	va_list args;
+	void *arg;
+	int r;
+
+	va_start(args, request);
+	arg = va_arg(args, void *);
+	va_end(args);
+	if (request != FICLONERANGE)
+		return __real_ioctl(fd, request, arg);
+	atomic_fetch_add(&clone_cnt, 1);
+	if (!c)
+		return __real_ioctl(fd, request, arg);
+	errno = c->err;
+	r = c->err ? -1 : copy_range(fd, arg);
+	if (r == 0 && c->after)
+		c->after(c->ctx);
+	return r;
+}
+
+void support_emulate_clones(const struct support_clones *c)
+{
+	atomic_store(&clones, c);
+}
+
+unsigned long support_clone_count(void)
+{
+	return atomic_load(&clone_cnt);
 }
 
 static bool call_must_fail(void)

@@ -37,6 +37,18 @@ void support_refuse_tmpfile(bool refuse);
 /* Every other pread() is interrupted by a signal, the others give at most seven bytes. */
 void support_make_reads_halting(bool halting);
 
+/*
+ * ioctl(FICLONERANGE) does what a file system with clones would (by copying) and calls after, or
+ * fails with err. Calls are counted either way.
+ */
+struct support_clones {
+	int err;
+	void (*after)(void *ctx); /* may be NULL */
+	void *ctx;
+};
+void support_emulate_clones(const struct support_clones *c); /* NULL: no longer */
+unsigned long support_clone_count(void);
+
 /* A blk over parent's bytes whose k-th read (1 = the next one) fails with err; 0: none. */
 struct support_fault {
 	const struct blk *parent;

@@ -160,6 +160,44 @@ static void file_without_memory_for_a_writer_is_refused(void **state)
 	assert_int_equal(writer_new(f->fd, FILE_LEN, &w), -ENOMEM);
 }
 
+static void clone_brings_the_bytes(void **state)
+{
+	static const struct support_clones clones = { 0 };
+	struct fixture *f = *state;
+
+	assert_int_equal(writer_write(f->w, 0, f->bytes, LARGE_LEN), 0);
+	support_emulate_clones(&clones);
+	assert_int_equal(writer_clone(f->w, 4 * MIB, f->fd, 4096, LARGE_LEN - 4096), 0);
+	support_emulate_clones(NULL);
+	assert_true(file_holds(f, 4 * MIB, f->bytes + 4096, LARGE_LEN - 4096));
+}
+
+/* What a file system says of one place is no word about others; what it says of itself is. */
+static void refused_clone_is_tried_again_only_where_it_may_help(void **state)
+{
+	static const struct {
+		int err;
+		unsigned calls;
+	} refusal[] = {
+		{ EINVAL, 3 },     { ENOSPC, 3 }, { EIO, 3 },
+		{ EOPNOTSUPP, 1 }, { EXDEV, 1 },  { ENOTTY, 1 },
+	};
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < ARRAY_LEN(refusal); i++) {
+		struct support_clones clones = { .err = refusal[i].err };
+		unsigned long before = support_clone_count();
+
+		support_emulate_clones(&clones);
+		for (unsigned k = 0; k < 3; k++)
+			assert_true(writer_clone(f->w, 0, f->fd, MIB, MIB) < 0);
+		support_emulate_clones(NULL);
+		assert_int_equal(support_clone_count() - before, refusal[i].calls);
+		writer_free(f->w);
+		assert_int_equal(writer_new(f->fd, FILE_LEN, &f->w), 0);
+	}
+}
+
 static void *write_every_fourth(void *arg)
 {
 	static atomic_uint next;
@@ -195,6 +233,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(failure_is_what_the_system_said, setup, teardown),
 		cmocka_unit_test_setup_teardown(file_without_memory_for_a_writer_is_refused, setup,
 		                                teardown),
+		cmocka_unit_test_setup_teardown(clone_brings_the_bytes, setup, teardown),
+		cmocka_unit_test_setup_teardown(refused_clone_is_tried_again_only_where_it_may_help,
+		                                setup, teardown),
 		cmocka_unit_test_setup_teardown(threads_write_side_by_side, setup, teardown),
 	};
 
