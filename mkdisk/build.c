@@ -573,7 +573,7 @@ static int make_record(struct build *b, struct output *out, struct record *rec, 
 
 	if (!b->opt->record)
 		return 0;
-	if (!output_is_nowhere(out)) {
+	if (!output_is_nowhere(out) && !b->opt->no_image_digest) {
 		tell_start(b, "hashing the image", b->disk->disk_len);
 		r = digest_image(b, out, d);
 		tell_end(b);

@@ -50,7 +50,8 @@ struct build_options {
 
 	/* what comes out */
 	enum record_json json;
-	const char *record; /* file, or NULL */
+	const char *record;   /* file, or NULL */
+	bool no_image_digest; /* in the record: the finished disk is not read again */
 	bool root_hash_only;
 	bool root_is_expected;
 	uint8_t expected_root[32];

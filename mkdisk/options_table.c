@@ -165,6 +165,12 @@ static int set_dry_run(struct options *o, const struct option_value *v)
 	return 0;
 }
 
+static int set_image_digest(struct options *o, const struct option_value *v)
+{
+	o->build.no_image_digest = v->choice == 1;
+	return 0;
+}
+
 static int set_expect_root_hash(struct options *o, const struct option_value *v)
 {
 	o->build.root_is_expected = true;
@@ -284,6 +290,9 @@ const struct option_row option_rows[] = {
 	  "hash alone" },
 	{ "record", 0, "FILE", ANY_LAYOUT, TEXT(build.record),
 	  "write a record of source, options, disk and the SHA-256 of every file" },
+	{ "image-digest", 0, "yes|no", ANY_LAYOUT, BY(set_image_digest),
+	  "SHA-256 of the whole disk in the record, for which it is read again (default), or "
+	  "not" },
 	{ "root-hash-only", 0, NULL, ANY_LAYOUT, FLAG(build.root_hash_only),
 	  "write no disk, only find out its root hash" },
 	{ "dry-run", 0, "[yes|no]", ANY_LAYOUT, BY(set_dry_run),

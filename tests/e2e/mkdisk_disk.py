@@ -285,6 +285,9 @@ def record_names_every_file_and_its_digest(p):
         expect(files[name]['sha256'], sha256(p.at('model/' + name)), 'SHA-256 of ' + name)
     expect(files['sub/same']['same_as'], 'sub/f3', 'first name')
     expect(files['sub/link']['target'], 'f1', 'target')
+    p.run('--force', '--image-digest=no', '--record=' + p.at('out/record'), '--exclude=sub/f2')
+    with open(p.at('out/record'), encoding='utf-8') as f:
+        expect(dict(json.load(f), file_hash_sha256=record['file_hash_sha256']), record, 'record without it')
     dry = p.at('out/dry')
     p.run('--size=auto', '--root-hash-only', '--record=' + dry)
     with open(dry, encoding='utf-8') as f:
