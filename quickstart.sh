@@ -26,8 +26,8 @@ tidy() {
 trap tidy EXIT
 trap 'exit 130' INT TERM
 
-say "2. A model repository, served over HTTP"
-commit=$(python3 tests/support/make_model.py "$work/hub")
+say "2. A model repository, its shards in Git LFS, served over HTTP"
+commit=$(python3 tests/support/make_model.py "$work/hub" --lfs)
 python3 tests/support/model_server.py "$work/hub" --ready-file "$work/url" &
 server=$!
 for _ in $(seq 100); do [ -s "$work/url" ] && break; sleep 0.1; done

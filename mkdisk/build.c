@@ -404,6 +404,38 @@ static uint64_t content_len(const struct tree *t)
 	return sum;
 }
 
+static void tell_note(void *ctx, const char *sentence)
+{
+	note(ctx, "%s", sentence);
+}
+
+/* Git LFS objects: what an earlier run left, what is on this machine, the rest from their server.
+ */
+static int bring_objects(struct build *b, struct diag *d)
+{
+	struct lfs_options opt = {
+		.url = source_lfs_url(b->source),
+		.credentials = source_credentials(b->source),
+		.transfers = b->opt->jobs > 0 ? b->opt->jobs : LFS_DEFAULT_TRANSFERS,
+		.workers = job_cnt(b->opt),
+		.retries = b->opt->retries,
+		.stall_s = b->opt->timeout_s,
+		.note = tell_note,
+		.ctx = b,
+		.stop = b->hooks->stop,
+	};
+	const struct lfs_object *missing;
+	size_t cnt = 0;
+	int r = objects_recall(b->objects, opt.workers, d);
+
+	if (r == 0)
+		r = objects_copy(b->objects, b->source, opt.workers, d);
+	if (r < 0)
+		return r;
+	missing = objects_missing(b->objects, &cnt);
+	return cnt > 0 ? lfs_fetch(&opt, missing, cnt, objects_sink(), d) : 0;
+}
+
 static int carry_contents(struct build *b, struct stream *s, struct output *out, struct diag *d)
 {
 	struct contents_options opt = { .jobs = job_cnt(b->opt), .stop = b->hooks->stop };
@@ -420,7 +452,7 @@ static int carry_contents(struct build *b, struct stream *s, struct output *out,
 	objects_start(b->objects, s, out, b->disk, b->hooks->stop);
 	r = contents_carry(b->source, b->tree, b->erofs, s, &opt, d);
 	if (r == 0)
-		r = objects_copy(b->objects, b->source, opt.jobs, d);
+		r = bring_objects(b, d);
 	tell_end(b);
 	return r;
 }

@@ -57,7 +57,9 @@ struct build_options {
 	uint8_t expected_root[32];
 	bool force;
 
-	unsigned jobs; /* 0: two for each processor */
+	unsigned jobs;      /* 0: two for each processor */
+	unsigned retries;   /* of an HTTP request, and */
+	unsigned timeout_s; /* seconds without a byte: for Git LFS objects */
 };
 
 /* Whom a build tells what it does; any may be NULL. bytes may come from several threads. */

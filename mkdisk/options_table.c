@@ -187,6 +187,29 @@ static int set_jobs(struct options *o, const struct option_value *v)
 	return 0;
 }
 
+#define MAX_RETRIES   1000
+#define MAX_TIMEOUT_S 86400
+
+static int set_retries(struct options *o, const struct option_value *v)
+{
+	uint64_t retries = 0;
+
+	if (parse_number(v->text, MAX_RETRIES, &retries) < 0)
+		return -EINVAL;
+	o->build.retries = (unsigned)retries;
+	return 0;
+}
+
+static int set_timeout(struct options *o, const struct option_value *v)
+{
+	uint64_t seconds = 0;
+
+	if (parse_number(v->text, MAX_TIMEOUT_S, &seconds) < 0 || seconds == 0)
+		return -EINVAL;
+	o->build.timeout_s = (unsigned)seconds;
+	return 0;
+}
+
 static int set_progress(struct options *o, const struct option_value *v)
 {
 	static const enum report_progress_mode modes[] = {
@@ -303,7 +326,13 @@ const struct option_row option_rows[] = {
 	  "overwrite DISK although it holds a file system or partition table" },
 
 	{ .help = "How" },
-	{ "jobs", 'j', "N", ANY_LAYOUT, BY(set_jobs), "threads. Default: two per processor" },
+	{ "jobs", 'j', "N", ANY_LAYOUT, BY(set_jobs),
+	  "threads, and transfers at once from a Git LFS server. Default: two threads per "
+	  "processor, 8 transfers" },
+	{ "retries", 0, "N", ANY_LAYOUT, BY(set_retries),
+	  "how often in a row a transfer may fail before the build does. Default: 8" },
+	{ "timeout", 0, "SECONDS", ANY_LAYOUT, BY(set_timeout),
+	  "try a transfer again that brings nothing for so long. Default: 30" },
 	{ "progress", 0, "auto|bar|lines|json|off", ANY_LAYOUT, BY(set_progress),
 	  "how to show it on stderr. Default: a bar on a terminal, lines elsewhere" },
 	{ "quiet", 'q', NULL, ANY_LAYOUT, BY(set_quiet), "errors only" },

@@ -151,22 +151,15 @@ static int find_object(struct source *s, const struct tree_node *n, struct diag 
 	return lfs_store_find(s->store, n->oid, n->size, path, d);
 }
 
-static int refuse_missing(const struct source *s, const struct tree_node *first, size_t cnt,
-                          struct diag *d)
+static int refuse_missing(const struct tree_node *first, size_t cnt, struct diag *d)
 {
 	char quoted[TREE_QUOTE_LEN];
 
-	tree_quote_path(first, quoted, sizeof(quoted));
-	if (!s->lfs_url)
-		return diag_set(
-		        d, -ENOENT,
-		        "the content of %zu files, first %s, is in Git LFS and not on this "
-		        "machine, neither beside the repository's objects nor in its working tree: "
-		        "get it with git lfs fetch, or name a server with --lfs-url",
-		        cnt, quoted);
-	return diag_set(d, -EOPNOTSUPP,
-	                "%zu files are kept in Git LFS, which is not supported; the first is %s",
-	                cnt, quoted);
+	return diag_set(d, -ENOENT,
+	                "the content of %zu files, first %s, is in Git LFS and not on this "
+	                "machine, neither beside the repository's objects nor in its working tree: "
+	                "get it with git lfs fetch, or name a server with --lfs-url",
+	                cnt, tree_quote_path(first, quoted, sizeof(quoted)));
 }
 
 static int find_objects(struct source *s, struct diag *d)
@@ -183,7 +176,7 @@ static int find_objects(struct source *s, struct diag *d)
 	}
 	if (r < 0)
 		return r;
-	return missing_cnt > 0 ? refuse_missing(s, first, missing_cnt, d) : 0;
+	return missing_cnt > 0 && !s->lfs_url ? refuse_missing(first, missing_cnt, d) : 0;
 }
 
 /* The server that belongs to a repository's URL: "URL.git/info/lfs" (git-lfs, server-discovery). */

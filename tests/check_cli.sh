@@ -74,7 +74,7 @@ mkdisk=$build/mkdisk/mkdisk
 mkdir "$work/model" && echo content >"$work/model/file"
 for wrong in --layout=square --size=much --seed=1 --disk-guid= --empty=allow --sector-size=1024 --coverage=half \
     --offline=maybe --compat=systemd-1 --exclude-mode=regex --owner=me --xattrs=some --source-date-epoch=today \
-    --source-date-epoch=-1 --json=yaml --dry-run=perhaps --expect-root-hash=abc --jobs=0 --jobs=65 -jx --progress=loud \
+    --source-date-epoch=-1 --json=yaml --dry-run=perhaps --expect-root-hash=abc --jobs=0 --jobs=65 -jx --retries=-1 --retries=many --timeout=0 --timeout= --progress=loud \
     --uuid=00000000-0000-0000-0000-000000000000 --salt=00 --record=-; do
     mistake mkdisk "$mkdisk" "$wrong" "$work/disk" "$work/model"
 done
