@@ -113,9 +113,11 @@ class Bench:
     def size(self, full, quick):
         return quick if self.quick else full
 
-    def directory(self, need):
-        """A new directory with room for need bytes: in memory, so that no disk is measured, unless --dir was given."""
-        for parent in [self.scratch] if self.scratch else ['/dev/shm', tempfile.gettempdir()]:
+    def directory(self, need, on_disk=False):
+        """A new directory with room for need bytes: in memory, so that no disk is measured, or on a disk. --dir says
+        where, for both."""
+        usual = [] if on_disk else ['/dev/shm']
+        for parent in [self.scratch] if self.scratch else [*usual, tempfile.gettempdir()]:
             with contextlib.suppress(OSError):
                 free = os.statvfs(parent).f_bavail * os.statvfs(parent).f_frsize
                 if parent == '/dev/shm':
@@ -134,6 +136,16 @@ class Bench:
                 for block in range(0, len(noise) - 7, 4096):
                     noise[block:block + 8] = (at + block).to_bytes(8, 'little')
                 at += out.write(noise[:min(len(noise), length - at)])
+
+    @staticmethod
+    def warm(*directories):
+        """Reads all files, so that they are in the page cache."""
+        for directory in directories:
+            for parent, _, names in os.walk(directory):
+                for name in names:
+                    with open(os.path.join(parent, name), 'rb') as f:
+                        while f.read(MIB):
+                            pass
 
     @staticmethod
     def drop_caches():
@@ -218,19 +230,25 @@ def median_of(samples, what):
     return None if None in values else statistics.median(values)
 
 
+def cpu_ratio(ours, theirs):
+    """How many times our processor time the peer took for the same work; hardly changed by busy neighbours."""
+    return theirs / ours if ours and theirs else None
+
+
 def row_results(row, samples):
     """Of one row, ready for JSON: what each contender reached, and each ratio that is aimed at."""
     contenders = [{'name': name, 'median': statistics.median(s.value for s in got), 'values': [s.value for s in got],
                    'cpu_s': median_of(got, 'cpu_s'), 'rss_mib': median_of(got, 'rss_mib')}
                   for name, got in samples.items()]
     values = {c['name']: c['values'] for c in contenders}
+    cpu = {c['name']: c['cpu_s'] for c in contenders}
     ratios = []
     for aim in row.aims:
         if aim.ours in values and aim.peer in values:
             each = [theirs / ours if row.less_is_better else ours / theirs
                     for ours, theirs in zip(values[aim.ours], values[aim.peer])]
             ratios.append({'ours': aim.ours, 'peer': aim.peer, 'ratio': statistics.median(each), 'low': min(each),
-                           'high': max(each), 'aim': aim.ratio,
+                           'high': max(each), 'aim': aim.ratio, 'cpu': cpu_ratio(cpu.get(aim.ours), cpu.get(aim.peer)),
                            'met': None if aim.ratio is None else statistics.median(each) >= aim.ratio})
     return {'unit': row.unit, 'less_is_better': row.less_is_better, 'contenders': contenders, 'ratios': ratios,
             'scale': row.scale}

@@ -4,8 +4,9 @@
 Files lie in memory (or in --dir), so what is measured is the work and not a disk."""
 import os
 import re
+import shutil
 
-from bench import GIB, KIB, MIB, Aim, Case, Row, Sample
+from bench import GIB, KIB, MIB, Aim, Case, Missing, Row, Sample
 
 SALT = '00' * 32
 
@@ -76,51 +77,29 @@ class Tree(Image):
         return self.bench.rate(self.length, done)
 
 
-class Check(Image):
-    name = 'build-check'
-    title = 'check a whole disk'
-    rows = {'': Row(aims=[Aim('verified reader', 'veritysetup verify', 3.5)])}
-
-    def prepare(self):
-        super().prepare()
-        self.tree = os.path.join(self.dir, 'tree')
-        out = self.bench.run(*self.format_argv(self.tree)).out
-        self.root = re.search(r'Root hash:\s*([0-9a-f]{64})', out)[1]
-
-    def contenders(self):
-        reader = [self.bench.program('bench_verity'), 'check', self.bench.cpus, self.image, self.tree, self.root]
-        peer = [self.bench.tool('veritysetup'), 'verify', self.image, self.tree, self.root]
-        self.reader = reader
-        return {'verified reader': lambda: self.bench.rate(self.length, self.bench.run(*reader)),
-                'veritysetup verify': lambda: self.bench.rate(self.length, self.bench.run(*peer))}
-
-    def check(self):
-        """Whoever is fast because he does not look finds nothing."""
-        with open(self.image, 'r+b') as image:
-            image.seek(self.length // 2)
-            image.write(b'changed')
-        try:
-            self.bench.run(*self.reader)
-        except RuntimeError:
-            return
-        raise AssertionError('a changed block was not noticed')
-
-
 class Directory(Case):
-    """A directory to a flat disk. make_tree() fills self.source and says how many bytes it holds."""
+    """A directory to a flat disk. make_tree() fills self.source and returns how many bytes it holds."""
+    aim = None
+    on_disk = False
+    jobs_grow = False  # also with fewer threads than usual?
 
     def __init__(self, bench):
         super().__init__(bench)
-        counts = thread_counts(bench.cpus)
-        self.ours = {f'mkdisk, -j{n}': n for n in counts}
-        self.peer = 'mkfs.erofs + veritysetup'
-        self.rows = {'': Row(aims=[Aim(f'mkdisk, -j{counts[-1]}', self.peer, self.aim)], scale=self.ours)}
+        usual = 2 * bench.cpus
+        counts = thread_counts(usual) if self.jobs_grow else [usual]
+        self.ours = {f'mkdisk, {n} threads': n for n in counts}
+        self.peer = 'mkfs.erofs + veritysetup' + (' + sync' if self.on_disk else '')
+        self.rows = {'': Row(aims=[Aim(f'mkdisk, {usual} threads', self.peer, self.aim)],
+                             scale=self.ours if self.jobs_grow else None)}
+
+    def make_dir(self):
+        self.dir = self.bench.directory(self.need(), self.on_disk)
+        self.source, self.disk = os.path.join(self.dir, 'source'), os.path.join(self.dir, 'disk')
 
     def prepare(self):
-        self.dir = self.bench.directory(self.need())
-        self.source, self.disk = os.path.join(self.dir, 'source'), os.path.join(self.dir, 'disk')
+        self.make_dir()
         os.mkdir(self.source)
-        self.length = self.make_tree()
+        self.length = self.make_tree(self.source)
         self.roots = {}
 
     def contenders(self):
@@ -130,23 +109,27 @@ class Directory(Case):
     def before(self, contender):
         if os.path.exists(self.disk):
             os.unlink(self.disk)
+        self.bench.warm(self.source)
 
-    def mkdisk(self, name, jobs):
+    def mkdisk(self, name, jobs, source=None, options=()):
         done = self.bench.run(self.bench.program('mkdisk'), '--layout=flat', '--json=off', '--progress=off',
-                              f'-j{jobs}', '--salt=00', self.disk, self.source)
+                              f'-j{jobs}', *options, self.disk, source or self.source)
         self.roots[name] = root_hash(done.out)
         return self.bench.rate(self.length, done)
 
     def peers(self):
-        image = self.bench.run(self.bench.tool('mkfs.erofs'), '-T0', '-x-1', '--all-root',
-                               '-U00000000-0000-0000-0000-000000000000', self.disk, self.source)
+        steps = [self.bench.run(self.bench.tool('mkfs.erofs'), '-T0', '-x-1', '--all-root',
+                                '-U00000000-0000-0000-0000-000000000000', self.disk, self.source)]
         offset = os.path.getsize(self.disk)
-        tree = self.bench.run(self.bench.tool('veritysetup'), 'format', self.disk, self.disk, '--salt=00',
-                              f'--hash-offset={offset}', f'--data-blocks={offset // 4096}',
-                              '--uuid=00000000-0000-0000-0000-000000000000')
-        return self.bench.rate(self.length, image, tree)
+        steps.append(self.bench.run(self.bench.tool('veritysetup'), 'format', self.disk, self.disk, '--salt=00',
+                                    f'--hash-offset={offset}', f'--data-blocks={offset // 4096}',
+                                    '--uuid=00000000-0000-0000-0000-000000000000'))
+        if self.on_disk:  # mkdisk does not end before the disk is durable
+            steps.append(self.bench.run('sync', self.disk))
+        return self.bench.rate(self.length, *steps)
 
     def check(self):
+        """The same root hash from all; the peers' layout is that of their version, which the golden tests judge."""
         assert len(set(self.roots.values())) == 1, self.roots
 
 
@@ -154,31 +137,37 @@ class Model(Directory):
     name = 'build-model'
     title = 'directory to flat disk: a model'
     aim = 4
+    jobs_grow = True
 
     def need(self):
         return self.bench.size(4 * GIB, 32 * MIB) * 17 // 8
 
-    def make_tree(self):
+    def make_tree(self, source):
         shard = self.bench.size(GIB, 8 * MIB)
         for i in range(4):
-            self.bench.random_file(os.path.join(self.source, f'model-{i + 1:05}-of-00004.safetensors'), shard - 12345)
+            self.bench.random_file(os.path.join(source, f'model-{i + 1:05}-of-00004.safetensors'), shard - 12345)
         for name, length in (('config.json', 700), ('tokenizer.json', 2 * MIB), ('README.md', 9000)):
-            self.bench.random_file(os.path.join(self.source, name), length)
-        return sum(e.stat().st_size for e in os.scandir(self.source))
+            self.bench.random_file(os.path.join(source, name), length)
+        return sum(e.stat().st_size for e in os.scandir(source))
+
+
+class ModelOnDisk(Model):
+    name = 'build-model-disk'
+    title = 'directory to flat disk, durable on a disk'
+    on_disk = True
 
 
 class SmallFiles(Directory):
     name = 'build-small'
     title = 'directory to flat disk: small files'
-    aim = None
 
     def need(self):
         return self.bench.size(2 * GIB, 64 * MIB)
 
-    def make_tree(self):
+    def make_tree(self, source):
         total = 0
         for d in range(self.bench.size(100, 4)):
-            directory = os.path.join(self.source, f'directory-{d:03}')
+            directory = os.path.join(source, f'directory-{d:03}')
             os.mkdir(directory)
             for f in range(500):
                 length = (f * 7919 + d * 104729) % (16 * KIB)
@@ -187,4 +176,96 @@ class SmallFiles(Directory):
         return total
 
 
-CASES = [Tree, Check, Model, SmallFiles]
+class Clone(ModelOnDisk):
+    """A file system that can share what two files have in common."""
+    name = 'build-clone'
+    title = 'directory to flat disk on btrfs'
+    aim = None
+    jobs_grow = False
+    mounted = False
+
+    def __init__(self, bench):
+        super().__init__(bench)
+        (self.copying, self.jobs), = self.ours.items()
+        self.cloning = 'mkdisk, cloning'
+        self.rows = {'': Row(aims=[Aim(self.cloning, self.peer), Aim(self.cloning, self.copying)])}
+
+    def prepare(self):
+        image_len = self.bench.size(12 * GIB, 512 * MIB)
+        self.dir = self.bench.directory(image_len, on_disk=True)
+        image, mount = os.path.join(self.dir, 'btrfs'), os.path.join(self.dir, 'mount')
+        os.mkdir(mount)
+        with open(image, 'wb') as f:
+            f.truncate(image_len)
+        self.bench.run(self.bench.tool('mkfs.btrfs'), '-q', image)
+        try:
+            self.bench.run('mount', '-o', 'loop', image, mount)
+        except RuntimeError as e:
+            raise Missing(f'no btrfs here: {e}') from e
+        self.mounted = mount
+        self.disk, self.source = os.path.join(mount, 'disk'), os.path.join(mount, 'source')
+        self.elsewhere = os.path.join(self.dir, 'source')  # not cloned from
+        for source in self.source, self.elsewhere:
+            os.mkdir(source)
+            self.length = self.make_tree(source)
+        for name in os.listdir(self.source):
+            shutil.copyfile(os.path.join(self.source, name), os.path.join(self.elsewhere, name))
+        os.sync()
+        self.roots = {}
+
+    def contenders(self):
+        return {self.cloning: lambda: self.mkdisk(self.cloning, self.jobs),
+                self.copying: lambda: self.mkdisk(self.copying, self.jobs, self.elsewhere),
+                self.peer: self.peers}
+
+    def before(self, contender):
+        super().before(contender)
+        self.bench.warm(self.elsewhere)
+
+    def clean(self):
+        if self.mounted:
+            self.bench.run('umount', self.mounted)
+
+
+class Check(Model):
+    name = 'build-check'
+    title = 'check a whole disk'
+    aim = 3.5
+
+    def __init__(self, bench):
+        super().__init__(bench)
+        self.rows = {'': Row(aims=[Aim('mountfs --verify', 'veritysetup verify', self.aim)])}
+
+    def prepare(self):
+        super().prepare()
+        self.mkdisk('', 2 * self.bench.cpus)
+        self.root = self.roots['']
+        shutil.rmtree(self.source)
+        with open(self.disk, 'rb') as f:  # the hash tree is behind the file system's blocks
+            f.seek(1024 + 36)
+            self.tree_off = int.from_bytes(f.read(4), 'little') * 4096
+        self.length = self.tree_off
+
+    def before(self, contender):
+        pass
+
+    def contenders(self):
+        self.ours = [self.bench.program('mountfs'), '--verify', '--progress=off', f'--root-hash={self.root}', self.disk]
+        peer = [self.bench.tool('veritysetup'), 'verify', self.disk, self.disk, self.root,
+                f'--hash-offset={self.tree_off}']
+        return {'mountfs --verify': lambda: self.bench.rate(self.length, self.bench.run(*self.ours)),
+                'veritysetup verify': lambda: self.bench.rate(self.length, self.bench.run(*peer))}
+
+    def check(self):
+        """Whoever is fast because he does not look finds nothing."""
+        with open(self.disk, 'r+b') as disk:
+            disk.seek(self.length // 2)
+            disk.write(b'changed')
+        try:
+            self.bench.run(*self.ours)
+        except RuntimeError:
+            return
+        raise AssertionError('a changed block was not noticed')
+
+
+CASES = [Tree, Check, Model, ModelOnDisk, Clone, SmallFiles]

@@ -20,9 +20,10 @@ def rows_of(result):
 
 
 def verdict(ratio):
-    if ratio['aim'] is None:
-        return ''
-    return f"aim {ratio['aim']}: {'met' if ratio['met'] else 'MISSED'}"
+    said = [] if ratio['aim'] is None else [f"aim {ratio['aim']}: {'met' if ratio['met'] else 'MISSED'}"]
+    if ratio['cpu']:
+        said.append(f"the peer takes {number(ratio['cpu'])} times the CPU")
+    return ', '.join(said)
 
 
 def print_text(result):
@@ -38,19 +39,20 @@ def print_text(result):
                 print(f"  {c['name']:<40} {number(c['median']):>8} {row['unit']:<5} "
                       f"({number(min(c['values']))} .. {number(max(c['values']))}){cpu}{rss}")
             for r in row['ratios']:
-                print(f"  {r['ours']} : {r['peer']} = {r['ratio']:.2f} ({r['low']:.2f} .. {r['high']:.2f}) {verdict(r)}")
+                print(f"  {r['ours']} : {r['peer']} = {r['ratio']:.2f} "
+                      f"({r['low']:.2f} .. {r['high']:.2f}) {verdict(r)}".rstrip())
         for name, why in case['missing'].items():
             print(f"  {case['name']}{': ' + name if name else ''}: not run: {why}")
 
 
 def print_markdown(result):
-    print('| case | ours | peer | ratio | aim |\n|---|---|---|---|---|')
+    print('| case | ours | peer | ratio | aim | CPU ratio |\n|---|---|---|---|---|---|')
     for case, key, row in rows_of(result):
         rate = {c['name']: f"{number(c['median'])} {row['unit']}" for c in row['contenders']}
         for r in row['ratios']:
             aim = '' if r['aim'] is None else f"{r['aim']}{'' if r['met'] else ' (missed)'}"
             print(f"| {label(case, key)} | {r['ours']}: {rate[r['ours']]} | {r['peer']}: {rate[r['peer']]} "
-                  f"| {r['ratio']:.2f} | {aim} |")
+                  f"| {r['ratio']:.2f} | {aim} | {number(r['cpu']) if r['cpu'] else ''} |")
 
 
 # ---- plots ----
