@@ -83,14 +83,14 @@ static int new_temp_name(char out[TEMP_NAME_LEN])
 	return 0;
 }
 
-static void set_times(int fd, const struct erofs_inode *ino)
+/* name NULL: of fd itself. A file system that cannot hold the time holds the bytes all the same. */
+static void set_times(int fd, const char *name, const struct erofs_inode *ino)
 {
 	const struct timespec t[] = { { .tv_sec = ino->mtime_s, .tv_nsec = ino->mtime_ns },
 		                      { .tv_sec = ino->mtime_s, .tv_nsec = ino->mtime_ns } };
+	int r = name ? utimensat(fd, name, t, AT_SYMLINK_NOFOLLOW) : futimens(fd, t);
 
-	/* a file system that cannot hold the time holds the bytes all the same */
-	if (futimens(fd, t) < 0)
-		return;
+	(void)r;
 }
 
 static int fail(const struct copy *c, const struct listing_entry *e, int err, const char *what,
@@ -136,6 +136,7 @@ static int make_link(const struct copy *c, const struct listing_entry *e, struct
 		r = -errno;
 	if (r < 0)
 		return fail(c, e, r, "cannot make the symlink", d);
+	set_times(parent, temp, &e->inode);
 	if (renameat(parent, temp, parent, name) < 0) {
 		r = fail(c, e, -errno, "cannot put the symlink in its place", d);
 		unlinkat(parent, temp, 0);
@@ -180,7 +181,7 @@ static int finish_dirs(const struct copy *c, struct diag *d)
 			            O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 		if (fd < 0 || fchmod(fd, e->inode.mode & 0777) < 0)
 			return fail(c, e, r < 0 ? r : -errno, "cannot set the mode", d);
-		set_times(fd, &e->inode);
+		set_times(fd, NULL, &e->inode);
 	}
 	return 0;
 }
@@ -214,7 +215,7 @@ static int name_file(const struct copy *c, struct file *f, struct diag *d)
 
 	if (fchmod(f->fd, f->entry->inode.mode & 0777) < 0)
 		return fail(c, f->entry, -errno, "cannot set the mode", d);
-	set_times(f->fd, &f->entry->inode);
+	set_times(f->fd, NULL, &f->entry->inode);
 	/* some file systems tell only now that there was no room */
 	if (close(take_fd(&f->fd)) < 0)
 		return fail(c, f->entry, -errno, "cannot write the file", d);
