@@ -3,13 +3,70 @@
  * SHA-256 of LANES messages side by side (FIPS 180-4 6.2.2), lane i of every vector belonging to
  * message i. Included once by an engine that has defined, for its instruction set:
  *   LANES, TARGET and INLINE (function attributes), vec (a vector of LANES words),
- *   add, words_of (one word in all lanes), choose, majority, big_sigma0 and 1, small_sigma0 and 1,
- *   load_state, store_state, load_chunks (word i of each message into w[i]).
- * Rounds are written out by macros: registers cannot be indexed, and gcc 12 leaves arrays in memory
- * when loops disappear only late.
+ *   load_state, store_state, load_big_endian (words of a message), words_of (one word in all
+ * lanes), add, xor3, choose, majority, ror and shr (by a constant), unpack_lo_32, unpack_hi_32,
+ * unpack_lo_64, unpack_hi_64 (inside each 128-bit quarter), exchange_quarters (what transpose()
+ * leaves to do). Rounds are written out by macros: registers cannot be indexed, and gcc 12 leaves
+ * arrays in memory when loops disappear only late.
  */
 #ifndef MODELDISK_HASH_LANES_INT_H
 #define MODELDISK_HASH_LANES_INT_H
+
+INLINE vec big_sigma0(vec x)
+{
+	return xor3(ror(x, 2), ror(x, 13), ror(x, 22));
+}
+
+INLINE vec big_sigma1(vec x)
+{
+	return xor3(ror(x, 6), ror(x, 11), ror(x, 25));
+}
+
+INLINE vec small_sigma0(vec x)
+{
+	return xor3(ror(x, 7), ror(x, 18), shr(x, 3));
+}
+
+INLINE vec small_sigma1(vec x)
+{
+	return xor3(ror(x, 17), ror(x, 19), shr(x, 10));
+}
+
+/*
+ * Transposes in place LANES by LANES words: word i of message l goes from lane i of w[l] to lane l
+ * of w[i]. First inside the 128-bit quarters, after which quarter q of w[4 * g + j] holds word
+ * 4 * q + j of messages 4 * g to 4 * g + 3; then the quarters.
+ */
+INLINE void transpose(vec w[LANES])
+{
+	vec t[LANES];
+
+	HASH_UNROLL
+	for (int i = 0; i < LANES; i += 2) {
+		t[i] = unpack_lo_32(w[i], w[i + 1]);
+		t[i + 1] = unpack_hi_32(w[i], w[i + 1]);
+	}
+	HASH_UNROLL
+	for (int i = 0; i < LANES; i += 4) {
+		w[i] = unpack_lo_64(t[i], t[i + 2]);
+		w[i + 1] = unpack_hi_64(t[i], t[i + 2]);
+		w[i + 2] = unpack_lo_64(t[i + 1], t[i + 3]);
+		w[i + 3] = unpack_hi_64(t[i + 1], t[i + 3]);
+	}
+	exchange_quarters(w);
+}
+
+/* Word i of each message into w[i]. */
+INLINE void load_chunks(vec w[16], const uint8_t *const *in, size_t off)
+{
+	HASH_UNROLL
+	for (int i = 0; i < 16; i += LANES) {
+		HASH_UNROLL
+		for (int l = 0; l < LANES; l++)
+			w[i + l] = load_big_endian(in[l] + off + i * sizeof(uint32_t));
+		transpose(w + i);
+	}
+}
 
 /*
  * Both compilers like to add in another order. Where a term arrives late, that puts more additions
