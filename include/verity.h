@@ -216,6 +216,7 @@ struct vblk_stats {
 	uint64_t data_blks, hash_blks; /* hashed */
 	uint64_t cache_hits, cache_misses;
 	uint64_t proof_failures, media_failures;
+	uint64_t hash_ns; /* that threads have spent on digests, together */
 };
 void vblk_get_stats(const struct vblk *v, struct vblk_stats *out);
 

@@ -7,16 +7,41 @@
 #include "path.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <stdio.h>
 
+#define WAIT_STEP_MS  50
 #define PATH_TEXT_LEN 1024 /* of a quoted path in a sentence; longer ones are cut */
+
+/* Not yet: it does not exist, or it is a device without its medium. */
+static bool is_there(const char *path)
+{
+	scoped_fd int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+
+	if (fd < 0)
+		return errno != ENOENT && errno != ENXIO && errno != ENODEV && errno != ENOMEDIUM;
+	return lseek(fd, 0, SEEK_END) != 0;
+}
+
+/* Whatever is wrong when the time is over is said by who opens it. */
+static void wait_for(const char *path, uint32_t seconds)
+{
+	for (uint64_t ms = 0; ms < seconds * UINT64_C(1000) && !is_there(path); ms += WAIT_STEP_MS)
+		poll(NULL, 0, WAIT_STEP_MS);
+}
 
 int cmd_open_image(const struct options *o, const struct image_options *io, struct image **out,
                    struct diag *d)
 {
 	const char *disk = o->arg[0];
-	int r = image_open(disk, io, out, d);
+	int r;
+
+	wait_for(disk, o->wait_s);
+	if (o->hash_device)
+		wait_for(o->hash_device, o->wait_s);
+	r = image_open(disk, io, out, d);
 
 	if (r < 0)
 		return r;

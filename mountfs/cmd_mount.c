@@ -6,6 +6,7 @@
 #include "daemon.h"
 
 #include <errno.h>
+#include <time.h>
 
 static int serve(const struct options *o, const struct image *img, struct failures *failures,
                  struct daemon *dm, struct diag *d)
@@ -35,9 +36,11 @@ static int open_and_serve(const struct options *o, int status_fd, struct diag *d
 	struct daemon_options dmo = { .thread_cnt = o->thread_cnt,
 		                      .ready_fd = o->ready_fd,
 		                      .status_fd = status_fd,
+		                      .stats_fd = -1,
 		                      .exit_on_corruption = o->exit_on_corruption,
 		                      .no_sandbox = o->no_sandbox };
 	struct image_options io = o->image;
+	struct timespec now;
 	scoped(failures) struct failures *failures = NULL;
 	scoped(image) struct image *img = NULL;
 	scoped(daemon) struct daemon *dm = NULL;
@@ -47,7 +50,15 @@ static int open_and_serve(const struct options *o, int status_fd, struct diag *d
 		return diag_set(d, r, "out of memory");
 	io.verity.on_failure = failures_note;
 	r = cmd_open_image(o, &io, &img, d);
+	if (r == 0 && o->stats)
+		r = stats_listen(o->stats, &dmo.stats_fd, d);
 	if (r == 0) {
+		clock_gettime(CLOCK_MONOTONIC, &now);
+		dmo.stats = (struct stats_source){
+			.v = image_vblk(img),
+			.failures = failures,
+			.start_ns = now.tv_sec * INT64_C(1000000000) + now.tv_nsec,
+		};
 		image_fds(img, dmo.disk_fd);
 		r = daemon_new(&dmo, &dm, d);
 	}

@@ -56,6 +56,7 @@ struct daemon {
 	atomic_bool is_ready, is_corrupt, has_ended;
 	atomic_int loop_err;
 	atomic_uint running_cnt;
+	_Atomic uint64_t request_cnt;
 };
 
 /* ---- background ---- */
@@ -240,6 +241,7 @@ static void *serve(void *arg)
 				atomic_store(&dm->loop_err, r);
 			break;
 		}
+		atomic_fetch_add_explicit(&dm->request_cnt, 1, memory_order_relaxed);
 		fuse_session_process_buf(dm->session, &request);
 	}
 	free(request.mem);
@@ -316,6 +318,8 @@ int daemon_new(const struct daemon_options *o, struct daemon **out, struct diag 
 	dm->o = *o;
 	dm->signal_fd = dm->manager_fd = dm->null_fd = -1;
 	dm->worker_cnt = o->thread_cnt ? o->thread_cnt : default_thread_cnt();
+	dm->o.stats.request_cnt = &dm->request_cnt;
+	dm->o.stats.thread_cnt = dm->worker_cnt;
 	dm->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (dm->event_fd < 0)
 		return diag_set_errno(d, -errno, "cannot make an event descriptor");
@@ -338,6 +342,7 @@ void daemon_free(struct daemon *dm)
 	scope_close(&dm->signal_fd);
 	scope_close(&dm->manager_fd);
 	scope_close(&dm->null_fd);
+	scope_close(&dm->o.stats_fd);
 	scope_close(&dm->o.ready_fd);
 	scope_close(&dm->o.status_fd);
 	free(dm);
@@ -372,7 +377,8 @@ static int take_signals(struct daemon *dm, struct diag *d)
 static bool wait_for_end(struct daemon *dm, bool *told_ready)
 {
 	struct pollfd fds[] = { { .fd = dm->event_fd, .events = POLLIN },
-		                { .fd = dm->signal_fd, .events = POLLIN } };
+		                { .fd = dm->signal_fd, .events = POLLIN },
+		                { .fd = dm->o.stats_fd, .events = POLLIN } };
 	struct signalfd_siginfo info;
 	uint64_t ignored;
 
@@ -384,6 +390,8 @@ static bool wait_for_end(struct daemon *dm, bool *told_ready)
 		report_debug("ending on signal %u", info.ssi_signo);
 		return true;
 	}
+	if (fds[2].revents != 0)
+		stats_answer(dm->o.stats_fd, &dm->o.stats);
 	if (atomic_load(&dm->is_ready) && !*told_ready) {
 		*told_ready = true;
 		tell_ready(dm);
@@ -423,7 +431,7 @@ static int outcome(struct daemon *dm, bool was_ready, struct diag *d)
 /* After this only descriptors that exist are used, and nothing is opened, connected or executed. */
 static int close_sandbox(struct daemon *dm, struct mount *m, int syslog_fd, struct diag *d)
 {
-	int keep[MOUNT_FDS + 9];
+	int keep[MOUNT_FDS + 10];
 	size_t cnt;
 	int r = mount_delegate_end(m, d);
 
@@ -436,6 +444,7 @@ static int close_sandbox(struct daemon *dm, struct mount *m, int syslog_fd, stru
 	keep[cnt++] = dm->signal_fd;
 	keep[cnt++] = dm->manager_fd;
 	keep[cnt++] = dm->null_fd;
+	keep[cnt++] = dm->o.stats_fd;
 	keep[cnt++] = dm->o.ready_fd;
 	keep[cnt++] = dm->o.status_fd;
 	keep[cnt++] = syslog_fd;

@@ -7,6 +7,7 @@
 #define MODELDISK_DAEMON_H
 
 #include "mount.h"
+#include "stats.h"
 
 /*
  * Makes descriptors 0 to 2 exist, so that no disk becomes somebody's stderr. Before anything else.
@@ -25,6 +26,8 @@ struct daemon_options {
 	int ready_fd;        /* gets "ready\n" and is closed; -1: none */
 	int status_fd;       /* of daemon_fork(); -1: in the foreground */
 	bool exit_on_corruption;
+	int stats_fd;              /* listens: stats.h; -1: none */
+	struct stats_source stats; /* besides what the daemon counts itself */
 	bool no_sandbox;
 	int disk_fd[2]; /* what is served, and its hash device: all of the disk that a sandbox keeps
 	                 */

@@ -357,16 +357,24 @@ static void report_sentence(const struct failed_request *q)
 	report_event(REPORT_ERROR, text, fields);
 }
 
+void failures_count(struct failures *f, uint64_t *all, uint64_t *distinct)
+{
+	pthread_mutex_lock(&f->lock);
+	*all = f->all;
+	*distinct = f->distinct;
+	pthread_mutex_unlock(&f->lock);
+}
+
 void failures_report_count(struct failures *f)
 {
+	uint64_t all_cnt, distinct_cnt;
 	char text[128], reads[NUMBER_LEN], distinct[NUMBER_LEN];
 	const char *const fields[] = { "event",    "failure-count", "failures", reads,
 		                       "distinct", distinct,        NULL };
 
-	pthread_mutex_lock(&f->lock);
-	put_number(reads, f->all);
-	put_number(distinct, f->distinct);
-	pthread_mutex_unlock(&f->lock);
+	failures_count(f, &all_cnt, &distinct_cnt);
+	put_number(reads, all_cnt);
+	put_number(distinct, distinct_cnt);
 	snprintf(text, sizeof(text), "%s reads failed, for %s distinct reasons", reads, distinct);
 	if (strcmp(reads, "0") != 0)
 		report_event(REPORT_WARNING, text, fields);

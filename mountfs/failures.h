@@ -45,4 +45,7 @@ bool failures_report(struct failures *f, const struct failed_request *q);
  */
 void failures_report_count(struct failures *f);
 
+/* The two numbers of that. Thread-safe. */
+void failures_count(struct failures *f, uint64_t *all, uint64_t *distinct);
+
 #endif

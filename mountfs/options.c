@@ -397,6 +397,9 @@ static int check_complete(const struct options *o, struct diag *d)
 		return diag_set(d, -EINVAL,
 		                "--hash, --salt, --format and the block sizes need "
 		                "--no-superblock; otherwise the superblock says them");
+	if (o->daemon && o->foreground)
+		return diag_set(d, -EINVAL, "--daemon and --%s exclude one another",
+		                o->debug ? "debug" : "foreground");
 	if (o->ready_fd >= 0 && fcntl(o->ready_fd, F_GETFD) < 0)
 		return diag_set(d, -EINVAL, "--ready-fd is %d, which is not an open descriptor",
 		                o->ready_fd);

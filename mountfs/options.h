@@ -37,6 +37,9 @@ struct options {
 
 	bool foreground, debug, no_sandbox;
 	int ready_fd; /* -1: none */
+	char *stats;  /* path of a socket; NULL: none */
+	bool daemon;
+	uint32_t wait_s; /* for a disk that is not there yet */
 	enum report_progress_mode progress;
 	bool json;
 	enum report_format log_format;

@@ -147,6 +147,9 @@ const struct option_spec option_specs[] = {
 	{ OPTION_CHOICE, "hash-type", .value = "0|1", AT(image.params.hash_type),
 	  MARK(has_params) },
 
+	{ OPTION_NUMBER, "wait", .value = "SECONDS", AT(wait_s), .max = UINT32_MAX,
+	  .help = "wait so long for DISK to appear (default 0)" },
+
 	{ OPTION_HEADING, .help = "The mount" },
 	{ OPTION_CUSTOM, NULL, 'o', .value = "OPTION[,...]", .set = options_set_mount_options,
 	  .help = "mount options: those of this program without\n"
@@ -159,12 +162,17 @@ const struct option_spec option_specs[] = {
 
 	{ OPTION_HEADING, .help = "The process" },
 	{ OPTION_FLAG, "foreground", 'f', AT(foreground), .help = "stay in the foreground" },
+	{ OPTION_FLAG, "daemon", AT(daemon),
+	  .help = "go into the background once mounted (default)" },
 	{ OPTION_FLAG, "debug", 'd', AT(debug), .help = "foreground, and log every request" },
 	{ OPTION_FLAG, "no-sandbox", AT(no_sandbox),
 	  .help = "keep all rights while serving: for debugging" },
 	{ OPTION_NUMBER, "ready-fd", .value = "N", AT(ready_fd), .max = INT_MAX,
 	  .help = "write \"ready\" to descriptor N once mounted" },
 	{ OPTION_FLAG, "json", AT(json), .help = "results as JSON: --inspect, --verify" },
+	{ OPTION_TEXT, "stats", .value = "SOCKET", AT(stats),
+	  .help = "tell who connects to SOCKET, in JSON, what the\n"
+	          "mount has done so far" },
 	{ OPTION_CHOICE, "progress", .value = "MODE", AT(progress),
 	  .choices = "auto|bar|lines|json|off", .help = "auto (default), bar, lines, json or off" },
 	{ OPTION_CHOICE, "log-format", .value = "text|json", AT(log_format),

@@ -323,6 +323,7 @@ static const long allowed[] = {
 	SYS_write,
 	SYS_lseek,
 	SYS_sendto,
+	SYS_accept4,
 	SYS_futex,
 	SYS_ppoll,
 #ifdef SYS_poll
