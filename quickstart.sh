@@ -24,6 +24,7 @@ tidy() {
     rm -rf "$work"
 }
 trap tidy EXIT
+export XDG_CACHE_HOME="$work/cache"
 trap 'exit 130' INT TERM
 
 say "2. A model repository, its shards in Git LFS, served over HTTP"

@@ -6,6 +6,7 @@
  */
 #include "build.h"
 #include "contents.h"
+#include "git_cache.h"
 #include "listing.h"
 #include "output.h"
 #include "plan_id.h"
@@ -122,21 +123,45 @@ static int make_exclude(struct build *b, struct diag *d)
 	return diag_prefix(d, r, "EXCLUDE_GIT_FILES");
 }
 
+static void tell_note(void *ctx, const char *sentence)
+{
+	note(ctx, "%s", sentence);
+}
+
+/* A cache that cannot be had is done without, unless it was asked for. NULL: none. */
+static char *find_cache(const struct build_options *opt)
+{
+	if (opt->no_cache)
+		return NULL;
+	return opt->cache_dir ? strdup(opt->cache_dir) : git_cache_default_base();
+}
+
 static int open_source(struct build *b, void (*on_excluded)(void *, const char *, const char *),
                        void *ctx, struct diag *d)
 {
 	struct source_options opt = {
 		.keep_owners = b->opt->keep_owners,
 		.keep_xattrs = keeps_xattrs(b),
-		.git_token = b->opt->git_token,
 		.on_excluded = on_excluded,
 		.ctx = ctx,
+		.allow_ref = b->opt->allow_ref,
+		.git_token = b->opt->git_token,
+		.lfs_url = b->opt->lfs_url,
+		.ca_file = b->opt->ca_file,
+		.retries = b->opt->retries,
+		.stall_s = b->opt->timeout_s,
+		.stop = b->hooks->stop,
+		.note = tell_note,
+		.note_ctx = b,
 	};
+	scoped_free char *cache = find_cache(b->opt);
 	int r = make_exclude(b, d);
 
 	if (r < 0)
 		return r;
 	opt.exclude = b->exclude;
+	opt.cache_dir = cache;
+	opt.needs_cache = b->opt->cache_dir;
 	r = source_open(b->opt->source, b->opt->commit, &opt, &b->source, d);
 	if (r < 0)
 		return r;
@@ -404,11 +429,6 @@ static uint64_t content_len(const struct tree *t)
 	return sum;
 }
 
-static void tell_note(void *ctx, const char *sentence)
-{
-	note(ctx, "%s", sentence);
-}
-
 /* Git LFS objects: what an earlier run left, what is on this machine, the rest from their server.
  */
 static int bring_objects(struct build *b, struct diag *d)
@@ -416,6 +436,7 @@ static int bring_objects(struct build *b, struct diag *d)
 	struct lfs_options opt = {
 		.url = source_lfs_url(b->source),
 		.credentials = source_credentials(b->source),
+		.ca_file = b->opt->ca_file,
 		.transfers = b->opt->jobs > 0 ? b->opt->jobs : LFS_DEFAULT_TRANSFERS,
 		.workers = job_cnt(b->opt),
 		.retries = b->opt->retries,

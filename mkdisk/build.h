@@ -42,7 +42,12 @@ struct build_options {
 	const char **exclude; /* patterns */
 	size_t exclude_cnt;
 	const char *exclude_list; /* EXCLUDE_GIT_FILES, or NULL */
-	const char *git_token;    /* GIT_PAT, or NULL */
+	bool allow_ref;           /* commit may be a branch or tag */
+	const char *cache_dir;    /* for fetched commits; NULL: the user's cache directory */
+	bool no_cache;
+	const char *git_token; /* GIT_PAT, or NULL */
+	const char *lfs_url;   /* where LFS objects come from; NULL: from SOURCE's server */
+	const char *ca_file;   /* whom to trust; NULL: the system's */
 	enum exclude_mode exclude_mode;
 	bool keep_owners;
 	enum build_xattrs { BUILD_XATTRS_DEFAULT, BUILD_XATTRS_KEEP, BUILD_XATTRS_DROP } xattrs;

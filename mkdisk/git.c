@@ -6,12 +6,12 @@
 #include "git.h"
 
 #include <errno.h>
-#include <ftw.h>
 #include <git2.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdio.h>
 
+#include "git_cache.h"
 #include "git_fetch.h"
 #include "git_tree.h"
 #include "text.h"
@@ -34,7 +34,18 @@ static int out_of_memory(struct diag *d)
 	return diag_set(d, -ENOMEM, "out of memory for the repository");
 }
 
-static int parse_commit(struct git *g, const char *commit, struct diag *d)
+/* A name that may be a branch's or a tag's; it goes into a request. */
+static bool is_ref_name(const char *name)
+{
+	char full[300];
+	int is_valid = 0;
+
+	snprintf(full, sizeof(full), "refs/heads/%s", name);
+	return strlen(name) < 256 && git_reference_name_is_valid(&is_valid, full) == 0 && is_valid;
+}
+
+/* Leaves id empty for the name of a reference. */
+static int parse_commit(struct git *g, const char *commit, bool allow_ref, struct diag *d)
 {
 	char quoted[TEXT_QUOTE_LEN];
 	uint8_t raw[2 * GIT_OID_RAWSZ];
@@ -44,13 +55,22 @@ static int parse_commit(struct git *g, const char *commit, struct diag *d)
 		return diag_set(d, -EOPNOTSUPP,
 		                "commit %s: repositories with SHA-256 ids are not supported",
 		                commit);
-	if (len != GIT_OID_HEXSZ || hex_decode(commit, raw, GIT_OID_RAWSZ) < 0)
+	if (len == GIT_OID_HEXSZ && hex_decode(commit, raw, GIT_OID_RAWSZ) == 0) {
+		hex_encode(raw, GIT_OID_RAWSZ, g->id);
+		return 0;
+	}
+	text_quote(commit, len, quoted, sizeof(quoted));
+	if (!allow_ref)
 		return diag_set(
 		        d, -EINVAL,
 		        "commit %s: give its full id, %d hexadecimal digits; branches, tags "
-		        "and short ids may mean another commit tomorrow",
-		        text_quote(commit, len, quoted, sizeof(quoted)), GIT_OID_HEXSZ);
-	hex_encode(raw, GIT_OID_RAWSZ, g->id);
+		        "and short ids may mean another commit tomorrow (--allow-ref takes "
+		        "branches and tags)",
+		        quoted, GIT_OID_HEXSZ);
+	if (!is_ref_name(commit))
+		return diag_set(d, -EINVAL,
+		                "commit %s: neither a full id nor the name of a branch or tag",
+		                quoted);
 	return 0;
 }
 
@@ -92,6 +112,8 @@ static int find_root(struct git *g, git_oid *root, struct diag *d)
 	return r;
 }
 
+/* ------------------------------------------------------------------------------ fetching */
+
 static int make_scratch(struct git *g, struct diag *d)
 {
 	const char *base = getenv("TMPDIR");
@@ -110,38 +132,175 @@ static int make_scratch(struct git *g, struct diag *d)
 	return 0;
 }
 
-static int fetch(struct git *g, const char *url, const struct source_options *opt, struct diag *d)
+static int fetch_into(struct git *g, const char *dir, struct git_fetch *from, struct diag *d)
 {
-	struct git_fetch f = { .url = url,
-		               .shown = g->location,
-		               .id = g->id,
-		               .dir = opt->cache_dir,
-		               .token = opt->git_token };
+	int code = git_repository_init(&g->repo, dir, 1);
 
-	if (!f.dir) {
-		int r = make_scratch(g, d);
-
-		if (r < 0)
-			return r;
-		f.dir = g->scratch;
-		f.is_private = true;
-	}
-	return git_fetch(&f, &g->repo, d);
+	if (code < 0)
+		return git_fail(d, code, "cannot make a repository in %s", dir);
+	return git_fetch_commit(from, g->id, g->repo, d);
 }
 
-static int open_repository(struct git *g, const char *spec, const struct source_options *opt,
-                           struct diag *d)
+static int fetch_into_scratch(struct git *g, struct git_fetch *from, struct diag *d)
+{
+	int r = make_scratch(g, d);
+
+	return r < 0 ? r : fetch_into(g, g->scratch, from, d);
+}
+
+static int check_object(const git_oid *id, void *ctx)
+{
+	git_odb_object *object = NULL;
+	int code = git_odb_read(&object, ctx, id); /* compares it with its id */
+
+	git_odb_object_free(object);
+	return code;
+}
+
+/* Opens what is in the cache if it is whole: every object is read, as nothing was proven since. */
+static bool open_cached(struct git *g, const char *path)
+{
+	git_repository *repo = NULL;
+	git_odb *odb = NULL;
+	git_oid id;
+	bool is_whole = git_repository_open_bare(&repo, path) == 0 &&
+	                git_repository_odb(&odb, repo) == 0 && git_oid_fromstr(&id, g->id) == 0 &&
+	                git_odb_exists(odb, &id) && git_odb_foreach(odb, check_object, odb) == 0;
+
+	git_odb_free(odb);
+	if (is_whole)
+		g->repo = repo;
+	else
+		git_repository_free(repo);
+	return is_whole;
+}
+
+static int renew_cached(struct git *g, const struct git_cache *cache, const char *path,
+                        struct git_fetch *from, struct diag *d)
+{
+	scoped_free char *part = git_cache_path(cache, g->id, true);
+	char quoted[TEXT_QUOTE_LEN];
+
+	if (!part)
+		return out_of_memory(d);
+	int r = git_cache_remove(path);
+	if (r == 0)
+		r = git_cache_remove(part);
+	if (r < 0)
+		return diag_set_errno(d, r, "cannot renew %s in the cache",
+		                      text_quote(path, strlen(path), quoted, sizeof(quoted)));
+	r = fetch_into(g, part, from, d);
+	git_repository_free(take_ptr(g->repo));
+	if (r < 0) {
+		git_cache_remove(part);
+		return r;
+	}
+	r = git_cache_complete(cache, g->id, d);
+	if (r < 0)
+		return r;
+	int code = git_repository_open_bare(&g->repo, path);
+	return code < 0 ? git_fail(d, code, "cannot open %s", path) : 0;
+}
+
+/* A cache that could not be made (a home that is read-only, or full) is done without. */
+static int fetch_into_cache(struct git *g, const struct source_options *opt, struct git_fetch *from,
+                            struct diag *d)
+{
+	scoped(git_cache) struct git_cache cache = GIT_CACHE_INIT;
+	int r = git_cache_open(opt->cache_dir, g->location, &cache, d);
+
+	if (r < 0 && r != -ENOMEM && r != -EINTR && !opt->needs_cache)
+		return fetch_into_scratch(g, from, d);
+	if (r < 0)
+		return r;
+	scoped_free char *path = git_cache_path(&cache, g->id, false);
+	if (!path)
+		return out_of_memory(d);
+	return open_cached(g, path) ? 0 : renew_cached(g, &cache, path, from, d);
+}
+
+/* Today's commit of a branch or tag; whoever wants the same disk tomorrow needs its id. */
+static void tell_resolved(const struct git *g, const struct git_options *opt)
+{
+	char sentence[TEXT_QUOTE_LEN + 100], quoted[TEXT_QUOTE_LEN];
+	const char *name = opt->commit;
+
+	if (!opt->source->note)
+		return;
+	snprintf(sentence, sizeof(sentence), "%s is the commit %s now",
+	         text_quote(name, strlen(name), quoted, sizeof(quoted)), g->id);
+	opt->source->note(opt->source->note_ctx, sentence);
+}
+
+static int fetch(struct git *g, const struct git_options *opt, struct diag *d)
+{
+	const struct source_options *source = opt->source;
+	struct lfs_options net = {
+		.url = g->location,
+		.credentials = opt->credentials,
+		.ca_file = source->ca_file,
+		.retries = source->retries,
+		.stall_s = source->stall_s > 0 ? source->stall_s : LFS_DEFAULT_STALL_S,
+		.note = source->note,
+		.ctx = source->note_ctx,
+		.stop = source->stop,
+	};
+	scoped(git_fetch) struct git_fetch *from = NULL;
+	int r = git_fetch_new(&net, &from, d);
+
+	if (r == 0 && !*g->id) {
+		r = git_fetch_resolve(from, opt->commit, g->id, d);
+		if (r == 0)
+			tell_resolved(g, opt);
+	}
+	if (r < 0)
+		return r;
+	return source->cache_dir ? fetch_into_cache(g, source, from, d)
+	                         : fetch_into_scratch(g, from, d);
+}
+
+/* -------------------------------------------------------------------------------- opening */
+
+/* What a branch or tag of a repository on this machine means. */
+static int resolve(struct git *g, const struct git_options *opt, struct diag *d)
+{
+	const char *name = opt->commit;
+	char quoted[TEXT_QUOTE_LEN];
+	git_reference *ref = NULL;
+	git_object *object = NULL;
+	int code = git_reference_dwim(&ref, g->repo, name);
+
+	if (code == 0)
+		code = git_reference_peel(&object, ref, GIT_OBJECT_COMMIT);
+	if (code == 0)
+		git_oid_tostr(g->id, sizeof(g->id), git_object_id(object));
+	git_object_free(object);
+	git_reference_free(ref);
+	text_quote(name, strlen(name), quoted, sizeof(quoted));
+	if (code == GIT_ENOTFOUND)
+		return diag_set(d, -ENOENT, "%s: there is no branch or tag %s", g->location,
+		                quoted);
+	if (code < 0)
+		return git_fail(d, code, "cannot find the commit of %s", quoted);
+	tell_resolved(g, opt);
+	return 0;
+}
+
+static int open_repository(struct git *g, const struct git_options *opt, struct diag *d)
 {
 	char quoted[TEXT_QUOTE_LEN];
 
-	if (url_is_http(spec))
-		return fetch(g, spec, opt, d);
-	text_quote(spec, strlen(spec), quoted, sizeof(quoted));
-	int code = git_repository_open_ext(&g->repo, spec, GIT_REPOSITORY_OPEN_NO_SEARCH, NULL);
+	if (url_is_http(opt->spec))
+		return fetch(g, opt, d);
+	text_quote(opt->spec, strlen(opt->spec), quoted, sizeof(quoted));
+	int code =
+	        git_repository_open_ext(&g->repo, opt->spec, GIT_REPOSITORY_OPEN_NO_SEARCH, NULL);
 	if (code == GIT_ENOTFOUND)
 		return diag_set(d, -EINVAL, "%s is not a git repository, but a commit was given",
 		                quoted);
-	return code < 0 ? git_fail(d, code, "cannot open the repository %s", quoted) : 0;
+	if (code < 0)
+		return git_fail(d, code, "cannot open the repository %s", quoted);
+	return *g->id ? 0 : resolve(g, opt, d);
 }
 
 /*
@@ -176,8 +335,7 @@ static int git_new(struct git **out, struct diag *d)
 	return 0;
 }
 
-int git_open(const char *spec, const char *commit, const struct source_options *opt, struct tree *t,
-             struct git **out, struct diag *d)
+int git_open(const struct git_options *opt, struct tree *t, struct git **out, struct diag *d)
 {
 	scoped(git) struct git *g = NULL;
 	git_oid root;
@@ -185,12 +343,12 @@ int git_open(const char *spec, const char *commit, const struct source_options *
 
 	if (!g)
 		return r;
-	g->location = url_without_credentials(spec);
+	g->location = url_without_credentials(opt->spec);
 	if (!g->location)
 		return out_of_memory(d);
-	r = parse_commit(g, commit, d);
+	r = parse_commit(g, opt->commit, opt->source->allow_ref, d);
 	if (r == 0)
-		r = open_repository(g, spec, opt, d);
+		r = open_repository(g, opt, d);
 	if (r < 0)
 		return r;
 	int code = git_repository_odb(&g->odb, g->repo);
@@ -201,19 +359,11 @@ int git_open(const char *spec, const char *commit, const struct source_options *
 		return r;
 	struct git_tree_source from = { .repo = g->repo, .odb = g->odb };
 	memcpy(from.root, root.id, sizeof(from.root));
-	r = git_tree_read(&from, opt, t, &g->lfs, d);
+	r = git_tree_read(&from, opt->source, t, &g->lfs, d);
 	if (r < 0)
 		return r;
 	*out = take_ptr(g);
 	return 0;
-}
-
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *at)
-{
-	(void)st;
-	(void)type;
-	(void)at;
-	return remove(path) < 0 && errno != ENOENT ? -1 : 0;
 }
 
 void git_close(struct git *g)
@@ -224,7 +374,7 @@ void git_close(struct git *g)
 	git_repository_free(g->repo);
 	git_libgit2_shutdown();
 	if (g->scratch)
-		nftw(g->scratch, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+		git_cache_remove(g->scratch);
 	pthread_mutex_destroy(&g->lock);
 	free(g->lfs.node);
 	free(g->scratch);

@@ -16,13 +16,18 @@
 #include "source.h"
 
 struct git;
-/*
- * As source_open() for repositories. spec: a local path, whose objects are read where they are, or
- * an http(s) URL, from which they are fetched. Adds the commit's entries to t's root; the errors
- * are source_open()'s. on_excluded and exclude of opt are used only during the call.
- */
-int git_open(const char *spec, const char *commit, const struct source_options *opt, struct tree *t,
-             struct git **out, struct diag *d) MUST_CHECK;
+/* What is to be read, and how; borrowed during git_open(). */
+struct git_options {
+	const char *spec; /* a local path, whose objects are read where they are, or an http(s) URL,
+	                     from which they are fetched */
+	const char *commit;
+	struct credentials *credentials; /* of a URL */
+	const struct source_options *source;
+};
+/* As source_open() for repositories: adds the commit's entries to t's root; the errors are
+ * source_open()'s. */
+int git_open(const struct git_options *opt, struct tree *t, struct git **out, struct diag *d)
+        MUST_CHECK;
 void git_close(struct git *g);
 DEFINE_SCOPED(git, struct git *, git_close)
 /* Where it was read: spec without "user:password@". The commit's full id, lower case. */

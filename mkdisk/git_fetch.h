@@ -1,32 +1,35 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Brings one commit of a repository at a URL onto this machine, into a bare repository. For git.c
+ * One commit of a repository at a URL, brought into an empty repository on this machine. For git.c
  * only; libgit2 must be initialised. One thread.
  */
 #ifndef MODELDISK_GIT_FETCH_H
 #define MODELDISK_GIT_FETCH_H
 
-#include "diag.h"
+#include "git_protocol.h"
+#include "lfs.h"
 
 struct git_repository; /* libgit2's */
 
-/* What to bring from where to where. */
-struct git_fetch {
-	const char *url;   /* http or https */
-	const char *shown; /* the URL without credentials, for messages */
-	const char *id;    /* the full commit id, lower case */
-	const char *dir;   /* the bare repository, made if it is not there; URLs may share one */
-	bool is_private;   /* nothing else uses dir: the commit's history is not needed */
-	const char *token; /* password for the server, or "user:token"; may be NULL */
-};
+/* A server's side of a repository; nothing is sent before something is wanted of it. */
+struct git_fetch;
+/* What lfs_fetch() takes, with the URL of the repository, without credentials; borrowed. */
+int git_fetch_new(const struct lfs_options *opt, struct git_fetch **out, struct diag *d) MUST_CHECK;
+void git_fetch_free(struct git_fetch *f);
+DEFINE_SCOPED(git_fetch, struct git_fetch *, git_fetch_free)
 
+/* The commit that a branch or tag means at this moment. -ENOENT: there is none of this name. */
+int git_fetch_resolve(struct git_fetch *f, const char *name, char id[GIT_ID_SIZE], struct diag *d)
+        MUST_CHECK;
 /*
- * What dir has already is not asked for again. Redirects to other hosts are refused; the
- * environment's https_proxy is honoured (libgit2 has none for plain http). -ENOENT: the server has
- * no such commit on any reference; -EACCES: it asks for a token or does not accept the one given;
- * -EIO: network and protocol.
+ * Adds the commit, its trees and its blobs to repo, which holds nothing yet: by its id where the
+ * server gives that, which also finds commits that only the reference of a pull request leads to,
+ * and without its history where it gives that; otherwise everything that references lead to.
+ * -ENOENT: the server has no such commit on any reference, or no such repository; -EACCES: it asks
+ * for a token or does not accept the one given; -EUCLEAN: its answer is not git's; -EIO: network.
  */
-int git_fetch(const struct git_fetch *f, struct git_repository **out, struct diag *d) MUST_CHECK;
+int git_fetch_commit(struct git_fetch *f, const char *id, struct git_repository *repo,
+                     struct diag *d) MUST_CHECK;
 
 /* diag_set() with libgit2's last message, quoted, behind the sentence; code is what it returned.
  * Returns the errno that goes with that. */

@@ -204,13 +204,23 @@ static bool add_line(struct lfs_http *h, const char *line)
 	return longer != NULL;
 }
 
+static bool add_field(struct lfs_http *h, const char *name, const char *value)
+{
+	char line[200];
+
+	snprintf(line, sizeof(line), "%s: %s", name, value);
+	return add_line(h, line);
+}
+
 static bool make_header(struct lfs_http *h)
 {
 	const struct lfs_request *rq = &h->request;
 	bool ok = true;
 
 	curl_slist_free_all(take_ptr(h->header));
-	if (rq->post)
+	if (rq->post && rq->post_type)
+		ok = add_field(h, "Content-Type", rq->post_type) && add_line(h, "Expect:");
+	else if (rq->post)
 		ok = add_line(h, "Accept: application/vnd.git-lfs+json") &&
 		     add_line(h, "Content-Type: application/vnd.git-lfs+json") &&
 		     add_line(h, "Expect:");

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * HTTP for Git LFS: several requests at once, driven by one thread. The door to libcurl. Decides
- * what is trusted, how long a silent server is borne, and which redirects are followed with what.
- * For lfs*.c only.
+ * HTTP for git and Git LFS: several requests at once, driven by one thread. The door to libcurl.
+ * Decides what is trusted, how long a silent server is borne, and which redirects are followed with
+ * what. For lfs*.c and git_http.c only.
  *
  * Thread rule: one thread, except lfs_net_wake().
  */
@@ -38,7 +38,8 @@ typedef enum lfs_taken (*lfs_take)(void *ctx, const struct lfs_answer *a, const 
 /* What is asked; borrowed until the request has ended, but for user and password. */
 struct lfs_request {
 	const char *url;
-	const char *post; /* a JSON body to POST; NULL: GET */
+	const char *post;      /* a body to POST; NULL: GET */
+	const char *post_type; /* its media type; NULL: the Batch API's */
 	char *const *header;
 	size_t header_cnt;
 	uint64_t from, end;          /* GET: bytes from until before end; from 0: all */

@@ -216,10 +216,12 @@ static int find_servers(struct source *s, const char *spec, const struct source_
 static int open_commit(struct source *s, const char *spec, const char *commit,
                        const struct source_options *opt, struct diag *d)
 {
+	struct git_options git = { .spec = spec, .commit = commit, .source = opt };
 	int r = find_servers(s, spec, opt, d);
 
+	git.credentials = s->credentials;
 	if (r == 0)
-		r = git_open(spec, commit, opt, s->tree, &s->git, d);
+		r = git_open(&git, s->tree, &s->git, d);
 	return r < 0 ? r : find_objects(s, d);
 }
 

@@ -13,17 +13,29 @@
 #include "exclude.h"
 #include "tree.h"
 
+#include <stdatomic.h>
+
 struct source_options {
 	const struct exclude *exclude; /* borrowed; may be NULL */
 	bool keep_owners;              /* directory: uid, gid of the files; else 0:0 */
 	bool keep_xattrs;              /* directory: extended attributes */
-	const char *cache_dir; /* git: where the bare cache lives; NULL: a private one that goes
-	                          with the source */
 	/* called for every path that is left out; may be NULL */
 	void (*on_excluded)(void *ctx, const char *path, const char *pattern);
 	void *ctx;
-	const char *git_token; /* GIT_PAT, for credentials.h; may be NULL */
-	const char *lfs_url; /* --lfs-url: where LFS objects come from; NULL: the rule for SOURCE */
+
+	/* a git repository; NULL: nothing, or the default */
+	bool allow_ref;        /* commit may be a branch or tag; what it means is noted */
+	const char *cache_dir; /* of git_cache.h; NULL: what is fetched goes with the source */
+	bool needs_cache;      /* or, if cache_dir cannot be used, as without it */
+	const char *git_token; /* GIT_PAT, for credentials.h */
+	const char *lfs_url;   /* where LFS objects come from, instead of SOURCE's own server */
+	const char *ca_file;   /* whom to trust, instead of the system's */
+	unsigned retries; /* of one request; and seconds without a byte that are borne, 0: 30 */
+	unsigned stall_s;
+	const atomic_bool *stop; /* becomes true: -EINTR */
+	/* What a person who waits should know. */
+	void (*note)(void *ctx, const char *sentence);
+	void *note_ctx;
 };
 
 struct source;

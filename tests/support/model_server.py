@@ -16,6 +16,8 @@ batch   status (CODE[,Header=VALUE]...)  redirect (URL)  silent  rubbish  endles
         wrong-size  no-actions  missing  twice  object-error (CODE)  transfer (NAME)  href (URL)  bad-header
 object  status (CODE[,Header=VALUE]...)  redirect (URL)  silent  rubbish  endless-header  cut  stall  drip  wrong-bytes
         long  long-chunked  short  short-chunked  ignore-range  wrong-range  no-range  expired
+git     status (CODE[,Header=VALUE]...)  redirect (URL)  silent  rubbish  endless-header  cut  html  wrong-bytes  short
+        old (knows version 0 of the protocol only)
 """
 import argparse
 import base64
@@ -95,8 +97,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if obj and self.command in ("GET", "HEAD"):
             return self.faulty("object", self.lfs_object, obj.group(1), obj.group(2), url.query)
         if self.server.redirect:
+            self.body()
             return self.reply(302, headers=[("Location", self.server.redirect + self.path)])
-        return self.git(path, url.query)
+        return self.faulty("git", self.git, path, url.query)
 
     do_GET = do_HEAD = do_POST = route
 
@@ -284,14 +287,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 self.wfile.write(piece)
                 left -= len(piece)
 
-    def git(self, path, query):
+    def git(self, _, mode, path, query):
         """One request through git-http-backend(1), a CGI program."""
         env = dict(os.environ, GIT_PROJECT_ROOT=self.server.root, GIT_HTTP_EXPORT_ALL="1", PATH_INFO=path,
                    QUERY_STRING=query, REQUEST_METHOD=self.command, REMOTE_ADDR="127.0.0.1",
                    CONTENT_TYPE=self.headers.get("Content-Type", ""), GIT_CONFIG_COUNT="1",
                    GIT_CONFIG_KEY_0="safe.directory", GIT_CONFIG_VALUE_0="*")
         for header, name in (("Content-Encoding", "HTTP_CONTENT_ENCODING"), ("Git-Protocol", "GIT_PROTOCOL")):
-            if self.headers.get(header):
+            if self.headers.get(header) and (header != "Git-Protocol" or mode != "old"):
                 env[name] = self.headers[header]
         body = self.body() if self.command == "POST" else b""
         env["CONTENT_LENGTH"] = str(len(body))
@@ -304,8 +307,18 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 status = int(value.split()[0])
             elif name and name != "Content-Type":
                 headers.append((name, value))
+        if mode == "html":
+            content = b"<html><body>Please log in to the hotel's network</body></html>"
+        if mode == "wrong-bytes":
+            content = bytearray(content)
+            content[len(content) * 2 // 3] ^= 1
+        if mode == "cut":
+            return self.send_cut(status, content)
+        if mode == "short":
+            content = content[:len(content) * 2 // 3]
         content_type = re.search(rb"(?mi)^Content-Type: (.*?)\r?$", head)
-        self.reply(status, content, content_type.group(1).decode() if content_type else "text/plain", headers)
+        return self.reply(status, bytes(content), content_type.group(1).decode() if content_type else "text/plain",
+                          headers)
 
 
 class Server(http.server.ThreadingHTTPServer):

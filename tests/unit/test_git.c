@@ -639,7 +639,8 @@ static void pointer_nodes_carry_id_and_size(void **state)
 	struct listing l = { .len = 0 };
 	scoped(tree) struct tree *t = NULL;
 	scoped(git) struct git *g = NULL;
-	static const struct source_options opt = { 0 };
+	static const struct source_options plain = { 0 };
+	struct git_options opt = { .spec = r.path, .source = &plain };
 	uint8_t oid[32];
 	(void)state;
 
@@ -650,7 +651,8 @@ static void pointer_nodes_carry_id_and_size(void **state)
 	list_file(&r, &l, "d",
 	          "version https://git-lfs.github.com/spec/v1\noid sha256:" OID "\nsize 0\n");
 	assert_int_equal(tree_new(&t), 0);
-	assert_int_equal(git_open(r.path, hex_of(commit_listing(&r, &l)), &opt, t, &g, NULL), 0);
+	opt.commit = hex_of(commit_listing(&r, &l));
+	assert_int_equal(git_open(&opt, t, &g, NULL), 0);
 	const struct tree_node *a = tree_child(t->root, "a", 1);
 	assert_int_equal(a->content, TREE_CONTENT_LFS);
 	assert_int_equal(a->size, 12345);
@@ -1030,6 +1032,36 @@ static git_oid hub_commit(struct hub *h, const char *text, const char *ref)
 	return id;
 }
 
+/* A commit whose parent is this one. */
+static void hub_child(struct hub *h, git_oid parent, const char *ref)
+{
+	struct listing l = { .len = 0 };
+	git_reference *made = NULL;
+	char text[512], tree[GIT_OID_HEXSZ + 1];
+
+	list_file(&h->repo, &l, "file", "child");
+	strcpy(tree, hex_of(tree_of(&h->repo, &l)));
+	snprintf(text, sizeof(text),
+	         "tree %s\nparent %s\nauthor a <a> 1 +0000\ncommitter a <a> 1 +0000\n\nx\n", tree,
+	         hex_of(parent));
+	git_oid id = write_object(&h->repo, GIT_OBJECT_COMMIT, text, strlen(text));
+	assert_int_equal(git_reference_create(&made, h->repo.git, ref, &id, 1, NULL), 0);
+	git_reference_free(made);
+}
+
+/* An annotated tag. */
+static void hub_tag(struct hub *h, git_oid commit, const char *ref)
+{
+	git_reference *made = NULL;
+	char text[512];
+
+	snprintf(text, sizeof(text), "object %s\ntype commit\ntag v1\ntagger a <a> 1 +0000\n\nx\n",
+	         hex_of(commit));
+	git_oid id = write_object(&h->repo, GIT_OBJECT_TAG, text, strlen(text));
+	assert_int_equal(git_reference_create(&made, h->repo.git, ref, &id, 1, NULL), 0);
+	git_reference_free(made);
+}
+
 static int fetch(const struct hub *h, const char *url_path, git_oid id,
                  const struct source_options *opt, const char *want, struct diag *d)
 {
@@ -1064,12 +1096,147 @@ static void commits_are_fetched_from_any_reference(void **state)
 	start_server(&h, NULL, NULL);
 	assert_int_equal(fetch(&h, "tiny", main_id, NULL, "main", &d), 0);
 	assert_int_equal(fetch(&h, "tiny.git", pr, NULL, "pull request", &d), 0);
+	assert_int_equal(fetch(&h, "tiny/", nowhere, NULL, "no reference", &d), 0);
+	assert_int_equal(fetch(&h, "nothing-here", main_id, NULL, "", &d), -ENOENT);
+	nowhere.id[0] ^= 1;
 	assert_int_equal(fetch(&h, "tiny", nowhere, NULL, "", &d), -ENOENT);
 	assert_non_null(strstr(d.text, hex_of(nowhere)));
-	assert_int_equal(fetch(&h, "nothing-here", main_id, NULL, "", &d), -EIO);
-	/* a server that gives any object gives this one by its id */
+	drop_hub(&h);
+}
+
+/* Version 0 of the protocol: only what a reference leads to, unless the server says otherwise. */
+static void old_servers_give_what_references_lead_to(void **state)
+{
+	struct hub h = new_hub();
+	struct diag d = DIAG_INIT;
+	(void)state;
+
+	if (!has_server()) {
+		drop_hub(&h);
+		skip();
+	}
+	git_oid tip = hub_commit(&h, "main", "refs/heads/main");
+	git_oid nowhere = hub_commit(&h, "no reference", NULL);
+	git_oid parent = hub_commit(&h, "parent", NULL);
+	hub_child(&h, parent, "refs/pr/7");
+	start_server(&h, "--fault", "git:old:0");
+	assert_int_equal(fetch(&h, "tiny", tip, NULL, "main", &d), 0);
+	assert_int_equal(fetch(&h, "tiny", parent, NULL, "parent", &d), 0);
+	assert_int_equal(fetch(&h, "tiny", nowhere, NULL, "", &d), -ENOENT);
 	write_file(h.repo.path, "config", "[uploadpack]\n\tallowAnySHA1InWant = true\n");
 	assert_int_equal(fetch(&h, "tiny", nowhere, NULL, "no reference", &d), 0);
+	drop_hub(&h);
+}
+
+static void keep_note(void *ctx, const char *sentence)
+{
+	snprintf(ctx, 256, "%s", sentence);
+}
+
+static void reference_is_taken_when_allowed_and_said(void **state)
+{
+	static const char *const names[] = { "main", "refs/heads/main", "heads/main", "v1",
+		                             "pr/1" };
+	struct hub h = new_hub();
+	struct diag d = DIAG_INIT;
+	(void)state;
+
+	if (!has_server()) {
+		drop_hub(&h);
+		skip();
+	}
+	git_oid id = hub_commit(&h, "main", "refs/heads/main");
+	char hex[GIT_OID_HEXSZ + 1];
+	strcpy(hex, hex_of(id));
+	hub_tag(&h, id, "refs/tags/v1");
+	hub_tag(&h, id, "refs/pr/1");
+	start_server(&h, NULL, NULL);
+	for (size_t i = 0; i < 3 * ARRAY_LEN(names); i++) {
+		const char *name = names[i / 3];
+		char url[128], note[256] = "";
+		struct source_options opt = { .allow_ref = true,
+			                      .note = keep_note,
+			                      .note_ctx = note };
+		struct source *s = NULL;
+
+		if (i == 3 * ARRAY_LEN(names) / 2) { /* the other half from an old server */
+			stop_server(&h);
+			start_server(&h, "--fault", "git:old:0");
+		}
+		snprintf(url, sizeof(url), "%s/tiny", h.url);
+		const char *spec = i % 3 == 0 ? h.repo.path : url;
+		if (try_open(spec, name, &opt, &s, &d) < 0)
+			fail_msg("%s: %s", name, d.text);
+		assert_text(s, "file", "main");
+		assert_string_equal(source_commit(s), hex);
+		assert_non_null(strstr(note, name));
+		assert_non_null(strstr(note, hex));
+		source_close(s);
+		assert_int_equal(try_open(spec, "no-such", &opt, &s, &d), -ENOENT);
+		assert_int_equal(try_open(spec, "a..b", &opt, &s, &d), -EINVAL);
+		opt.allow_ref = false;
+		assert_int_equal(try_open(spec, name, &opt, &s, &d), -EINVAL);
+	}
+	drop_hub(&h);
+}
+
+static void answers_against_the_protocol_are_refused(void **state)
+{
+	static const struct {
+		const char *fault, *says;
+		int want;
+	} cases[] = {
+		{ "git:html", "git's protocol", -EUCLEAN },
+		{ "git:rubbish:0", "", -EIO },
+		{ "git:status:0:404", "not found", -ENOENT },
+		{ "git:status:0:403", "GIT_PAT", -EACCES },
+		{ "git:status:1:204", "204", -EIO },
+		{ "git:short:0", "middle", -EUCLEAN },
+		{ "git:endless-header", "header", -EUCLEAN },
+		{ "git:wrong-bytes:0", "", 0 },
+	};
+	struct hub h = new_hub();
+	(void)state;
+
+	if (!has_server()) {
+		drop_hub(&h);
+		skip();
+	}
+	git_oid id = hub_commit(&h, "main", "refs/heads/main");
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct diag d = DIAG_INIT;
+
+		start_server(&h, "--fault", cases[i].fault);
+		int r = fetch(&h, "tiny", id, NULL, "", &d);
+		stop_server(&h);
+		if (r >= 0 || (cases[i].want < 0 && r != cases[i].want) ||
+		    !strstr(d.text, cases[i].says))
+			fail_msg("%s: %d %s", cases[i].fault, r, d.text);
+	}
+	drop_hub(&h);
+}
+
+static void broken_answers_are_asked_for_again(void **state)
+{
+	static const char *const faults[] = { "git:cut:2", "git:status:2:503", "git:rubbish:1",
+		                              "git:status:1:429,Retry-After=1" };
+	struct source_options opt = { .retries = 3 };
+	struct hub h = new_hub();
+	(void)state;
+
+	if (!has_server()) {
+		drop_hub(&h);
+		skip();
+	}
+	git_oid id = hub_commit(&h, "main", "refs/heads/main");
+	for (size_t i = 0; i < ARRAY_LEN(faults); i++) {
+		struct diag d = DIAG_INIT;
+
+		start_server(&h, "--fault", faults[i]);
+		if (fetch(&h, "tiny", id, &opt, "main", &d) < 0)
+			fail_msg("%s: %s", faults[i], d.text);
+		stop_server(&h);
+	}
 	drop_hub(&h);
 }
 
@@ -1115,7 +1282,7 @@ static void nothing_stays_behind_without_a_cache(void **state)
 	scoped_free char *old = was ? strdup(was) : NULL;
 	assert_int_equal(setenv("TMPDIR", tmp, 1), 0);
 	assert_int_equal(fetch(&h, "tiny", id, NULL, "main", &d), 0);
-	assert_int_equal(fetch(&h, "missing", id, NULL, "", &d), -EIO);
+	assert_int_equal(fetch(&h, "missing", id, NULL, "", &d), -ENOENT);
 	assert_int_equal(rmdir(tmp), 0); /* so it is empty */
 	assert_int_equal(old ? setenv("TMPDIR", old, 1) : unsetenv("TMPDIR"), 0);
 	free(tmp);
@@ -1137,7 +1304,7 @@ static void token_opens_what_is_private(void **state)
 	git_oid id = hub_commit(&h, "private", "refs/heads/main");
 	start_server(&h, "--token", "s3cret");
 	assert_int_equal(fetch(&h, "tiny", id, NULL, "", &d), -EACCES);
-	assert_non_null(strstr(d.text, "asks for an access token"));
+	assert_non_null(strstr(d.text, "asks for a token"));
 	assert_int_equal(fetch(&h, "tiny", id, &wrong, "", &d), -EACCES);
 	assert_non_null(strstr(d.text, "does not accept"));
 	assert_null(strstr(d.text, "wr0ng"));
@@ -1146,11 +1313,10 @@ static void token_opens_what_is_private(void **state)
 	drop_hub(&h);
 }
 
-static void redirect_to_another_host_is_refused(void **state)
+static void redirect_to_another_host_gets_no_token(void **state)
 {
 	struct hub h = new_hub(), front = { .root = h.root };
 	struct source_options opt = { .git_token = "s3cret" };
-	char elsewhere[128];
 	struct diag d = DIAG_INIT;
 	(void)state;
 
@@ -1160,12 +1326,17 @@ static void redirect_to_another_host_is_refused(void **state)
 	}
 	git_oid id = hub_commit(&h, "main", "refs/heads/main");
 	start_server(&h, NULL, NULL);
-	start_server(&front, "--redirect", h.url); /* another port of the same host */
+	start_server(&front, "--redirect", h.url); /* another port is another origin */
 	assert_int_equal(fetch(&front, "tiny", id, &opt, "main", &d), 0);
+	stop_server(&h);
 	stop_server(&front);
-	snprintf(elsewhere, sizeof(elsewhere), "http://localhost%s", strrchr(h.url, ':'));
-	start_server(&front, "--redirect", elsewhere);
-	assert_int_equal(fetch(&front, "tiny", id, &opt, "main", &d), -EIO);
+	start_server(&h, "--token", "s3cret");
+	start_server(&front, "--redirect", h.url);
+	assert_int_equal(fetch(&h, "tiny", id, &opt, "main", &d), 0);
+	assert_int_equal(fetch(&front, "tiny", id, &opt, "main", &d), -EACCES);
+	stop_server(&front);
+	start_server(&front, "--redirect", "file:///etc");
+	assert_int_equal(fetch(&front, "tiny", id, &opt, "main", &d), -EUCLEAN);
 	assert_non_null(strstr(d.text, "redirect"));
 	stop_server(&front);
 	drop_hub(&h);
@@ -1214,10 +1385,14 @@ int main(void)
 		cmocka_unit_test(several_threads_read_at_once),
 		cmocka_unit_test(failed_allocation_is_told),
 		cmocka_unit_test(commits_are_fetched_from_any_reference),
+		cmocka_unit_test(old_servers_give_what_references_lead_to),
+		cmocka_unit_test(reference_is_taken_when_allowed_and_said),
+		cmocka_unit_test(answers_against_the_protocol_are_refused),
+		cmocka_unit_test(broken_answers_are_asked_for_again),
 		cmocka_unit_test(cache_spares_the_network),
 		cmocka_unit_test(nothing_stays_behind_without_a_cache),
 		cmocka_unit_test(token_opens_what_is_private),
-		cmocka_unit_test(redirect_to_another_host_is_refused),
+		cmocka_unit_test(redirect_to_another_host_gets_no_token),
 		cmocka_unit_test(password_in_a_url_is_not_repeated),
 	};
 
