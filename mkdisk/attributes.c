@@ -33,6 +33,7 @@ struct line {
 /* One file. */
 struct frame {
 	size_t dir_len;
+	size_t len; /* of the text */
 	struct line *line;
 	size_t cnt, cap;
 };
@@ -50,6 +51,7 @@ struct name {
 struct attributes {
 	struct frame *frame;
 	size_t frame_cnt, frame_cap;
+	size_t all_len; /* of the frames' texts */
 	struct name *name;
 	size_t name_cnt, name_cap;
 	/* scratch of a lookup: settings still to be applied, last first */
@@ -478,11 +480,11 @@ static int reserve_todo(struct attributes *a)
 int attributes_push(struct attributes *a, size_t dir_len, const char *text, size_t len)
 {
 	static const char builtin[] = "[attr]binary -diff -merge -text\n";
-	struct frame f = { .dir_len = dir_len };
+	struct frame f = { .dir_len = dir_len, .len = len };
 	int r = 0;
 
 	assert((a->frame_cnt == 0) == (dir_len == 0));
-	if (len > ATTRIBUTES_MAX_LEN)
+	if (len > ATTRIBUTES_MAX_LEN || len > ATTRIBUTES_MAX_ALL_LEN - a->all_len)
 		return -E2BIG;
 	len = strnlen(text, len); /* git stops at a NUL */
 	if (a->frame_cnt == a->frame_cap) {
@@ -512,13 +514,16 @@ int attributes_push(struct attributes *a, size_t dir_len, const char *text, size
 		return r;
 	}
 	a->frame[a->frame_cnt++] = f;
+	a->all_len += f.len;
 	return 0;
 }
 
 void attributes_pop(struct attributes *a)
 {
 	assert(a->frame_cnt > 0);
-	frame_release(&a->frame[--a->frame_cnt]);
+	a->frame_cnt--;
+	a->all_len -= a->frame[a->frame_cnt].len;
+	frame_release(&a->frame[a->frame_cnt]);
 }
 
 /*

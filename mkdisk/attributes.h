@@ -14,7 +14,8 @@
 
 #include "base.h"
 
-#define ATTRIBUTES_MAX_LEN (4 * MIB) /* of one file */
+#define ATTRIBUTES_MAX_LEN     (4 * MIB)  /* of one file */
+#define ATTRIBUTES_MAX_ALL_LEN (16 * MIB) /* of all that are pushed; memory is a multiple */
 
 enum attribute {
 	ATTRIBUTE_TEXT,
@@ -42,7 +43,7 @@ DEFINE_SCOPED(attributes, struct attributes *, attributes_free)
  * The .gitattributes file (len bytes, copied) of a directory whose path with a '/' behind it is
  * dir_len bytes long: 0 for the root, which must be the first. Outweighs those pushed before. Lines
  * git would not accept are passed over, as git does. -ENOMEM, -E2BIG: longer than
- * ATTRIBUTES_MAX_LEN.
+ * ATTRIBUTES_MAX_LEN, or with those pushed before longer than ATTRIBUTES_MAX_ALL_LEN.
  */
 int attributes_push(struct attributes *a, size_t dir_len, const char *text, size_t len) MUST_CHECK;
 /* Forgets the file pushed last. */

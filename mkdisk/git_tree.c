@@ -18,6 +18,9 @@
 #include "walk.h"
 
 #define ATTRIBUTES_NAME ".gitattributes"
+/* Trees that meet again in trees unfold: TREE_MAX_NODES bounds their number, this the bytes of
+ * their names and of what links lead to. */
+#define MAX_TEXT_LEN GIB
 
 struct level {
 	git_tree *tree;
@@ -36,6 +39,7 @@ struct walk {
 	struct walk_path path;
 	struct level *level;
 	size_t level_cnt, level_cap;
+	uint64_t text_len;           /* of all entries so far */
 	char quoted[TREE_QUOTE_LEN]; /* path of the entry at hand */
 	struct diag *d;
 };
@@ -252,6 +256,17 @@ static int set_file(struct walk *w, struct tree_node *n, const git_oid *id, bool
 	return r;
 }
 
+static int count_text(struct walk *w, size_t len)
+{
+	w->text_len += len;
+	if (w->text_len <= MAX_TEXT_LEN)
+		return 0;
+	return diag_set(w->d, -EUCLEAN,
+	                "%s: the names and symbolic links before it unfold to more than a "
+	                "gigabyte",
+	                w->quoted);
+}
+
 static int set_link(struct walk *w, struct tree_node *n, const git_oid *id)
 {
 	scoped(object) git_odb_object *blob = NULL;
@@ -263,7 +278,9 @@ static int set_link(struct walk *w, struct tree_node *n, const git_oid *id)
 	if (size >= PATH_MAX)
 		return diag_set(w->d, -EUCLEAN, "%s: a symbolic link of %zu bytes, more than %d",
 		                w->quoted, size, PATH_MAX - 1);
-	r = read_blob(w, id, &blob);
+	r = count_text(w, size);
+	if (r == 0)
+		r = read_blob(w, id, &blob);
 	if (r < 0)
 		return r;
 	return tree_set_target(n, git_odb_object_data(blob), git_odb_object_size(blob), w->d);
@@ -376,6 +393,8 @@ static int visit_entry(struct walk *w, struct level *l, const git_tree_entry *en
 		return out_of_memory(w->d);
 	text_quote(w->path.text, strlen(w->path.text), w->quoted, sizeof(w->quoted));
 	r = check_name(w, name);
+	if (r == 0)
+		r = count_text(w, strlen(name));
 	if (r < 0)
 		return r;
 	enum exclude_verdict verdict = walk_verdict(&w->path, w->opt, S_ISDIR(mode_of(entry)));
