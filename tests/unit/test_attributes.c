@@ -173,6 +173,12 @@ static void too_large_file_is_refused(void **state)
 	assert_int_equal(attributes_new(&a), 0);
 	assert_int_equal(attributes_push(a, 0, text, ATTRIBUTES_MAX_LEN + 1), -E2BIG);
 	assert_int_equal(attributes_push(a, 0, text, ATTRIBUTES_MAX_LEN), 0);
+	for (size_t len = ATTRIBUTES_MAX_LEN; len < ATTRIBUTES_MAX_ALL_LEN;
+	     len += ATTRIBUTES_MAX_LEN)
+		assert_int_equal(attributes_push(a, 2, text, ATTRIBUTES_MAX_LEN), 0);
+	assert_int_equal(attributes_push(a, 2, text, 1), -E2BIG);
+	attributes_pop(a);
+	assert_int_equal(attributes_push(a, 2, text, ATTRIBUTES_MAX_LEN), 0);
 }
 
 static void failed_allocation_is_told(void **state)
