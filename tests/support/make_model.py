@@ -54,9 +54,11 @@ def git(directory, *args, stdin=None, env=None):
     return done.stdout.decode().strip()
 
 
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:%s\nsize %d\n"
+
+
 def pointer(content):
-    return (b"version https://git-lfs.github.com/spec/v1\noid sha256:%s\nsize %d\n"
-            % (hashlib.sha256(content).hexdigest().encode(), len(content)))
+    return POINTER % (hashlib.sha256(content).hexdigest().encode(), len(content))
 
 
 def keep_lfs_object(repository, content):
@@ -67,20 +69,13 @@ def keep_lfs_object(repository, content):
         out.write(content)
 
 
-def main():
-    directory, lfs = sys.argv[1], "--lfs" in sys.argv[2:]
-    repository = os.path.join(directory, "tiny.git")
+def make_repository(repository, content, links=()):
+    """A bare repository with one commit: content is {name: bytes}, links is [(name, target)]. Gives the commit's id."""
     os.makedirs(repository)
     git(repository, "init", "-q", "--bare", "-b", "main")
-    tracked = b"*.safetensors filter=lfs diff=lfs merge=lfs -text\n" if lfs else b"*.safetensors binary\n"
-    index = []
-    for name, content in sorted({".gitattributes": tracked, **files()}.items()):
-        if lfs and name.endswith(".safetensors"):
-            keep_lfs_object(repository, content)
-            content = pointer(content)
-        blob = git(repository, "hash-object", "-w", "--stdin", stdin=content)
-        index.append("100644 blob %s\t%s" % (blob, name))
-    index.append("120000 blob %s\tmodel.json" % git(repository, "hash-object", "-w", "--stdin", stdin=b"config.json"))
+    index = ["%s blob %s\t%s" % (mode, git(repository, "hash-object", "-w", "--stdin", stdin=blob), name)
+             for mode, name, blob in [("100644", name, blob) for name, blob in sorted(content.items())]
+             + [("120000", name, target.encode()) for name, target in links]]
     index_env = {"GIT_INDEX_FILE": os.path.join(repository, "make-model-index")}
     git(repository, "update-index", "--index-info", env=index_env,
         stdin="".join(line.replace(" blob ", " ") + "\n" for line in index).encode())
@@ -90,6 +85,19 @@ def main():
            for part, value in (("NAME", "modeldisk"), ("EMAIL", "modeldisk@localhost"), ("DATE", WHEN))}
     commit = git(repository, "commit-tree", tree, "-m", "A tiny model", env=who)
     git(repository, "update-ref", "refs/heads/main", commit)
+    return commit
+
+
+def main():
+    directory, lfs = sys.argv[1], "--lfs" in sys.argv[2:]
+    repository = os.path.join(directory, "tiny.git")
+    tracked = b"*.safetensors filter=lfs diff=lfs merge=lfs -text\n" if lfs else b"*.safetensors binary\n"
+    content = {".gitattributes": tracked, **files()}
+    shards = {name: blob for name, blob in content.items() if lfs and name.endswith(".safetensors")}
+    content.update((name, pointer(blob)) for name, blob in shards.items())
+    commit = make_repository(repository, content, [("model.json", "config.json")])
+    for blob in shards.values():
+        keep_lfs_object(repository, blob)
     print(commit)
 
 
