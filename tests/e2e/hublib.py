@@ -17,6 +17,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, '..', 'support'))
 import make_model  # noqa: E402
 import model_server  # noqa: E402
+import web  # noqa: E402
 
 Fault = model_server.Fault
 MKDISK = os.environ.get('MKDISK') or sys.exit('MKDISK names no program')
@@ -108,14 +109,17 @@ class Place:
         os.makedirs(os.path.dirname(self.disk))
         self.said = ''
 
-    def command(self, url, *args):
-        return [MKDISK, '--progress=off', '--json=off', *args, self.disk, url + '/tiny', self.model.commit]
+    def run(self, *args, env=None):
+        """mkdisk with these arguments; what it says is kept for check_secrecy()."""
+        run = subprocess.run([MKDISK, '--progress=off', '--json=off', *args], stdout=subprocess.PIPE, check=False,
+                             stderr=subprocess.PIPE, env=clean_env(self.path, **(env or {})), timeout=DEADLINE)
+        self.said = run.stderr.decode()
+        return run
 
     def build(self, hub, *args, status=DONE, says=None, env=None):
-        """Runs mkdisk; checks the exit status, one sentence, and that there is the right disk or none."""
-        run = subprocess.run(self.command(hub.url, *args), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                             env=clean_env(self.path, **(env or {})), timeout=DEADLINE, check=False)
-        self.said = run.stderr.decode()
+        """The disk of the model: the exit status, one sentence, and the right disk or none."""
+        url = hub if isinstance(hub, str) else hub.url
+        run = self.run(*args, self.disk, url + '/tiny', self.model.commit, env=env)
         if run.returncode != status:
             raise AssertionError(f'exit status {run.returncode}, not {status}: {self.said}')
         if says:

@@ -19,7 +19,7 @@ http {
     server {
         listen %(address)s:%(port)d%(ssl)s; %(certificate)s
         location ~ "^/(.+)/lfs/objects/([0-9a-f]{2})([0-9a-f]{2})([0-9a-f]{60})$" {
-            alias %(root)s/$1.git/lfs/objects/$2/$3/$2$3$4;
+            alias %(root)s/$1.git/lfs/objects/$2/$3/$2$3$4; limit_rate %(rate)s;
         }
         location / { proxy_pass %(backend)s; proxy_request_buffering off; client_max_body_size 0; }
     }
@@ -35,7 +35,7 @@ def openssl(*args):
     subprocess.run(['openssl', *args], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
 
 
-def make_certificate(directory, names='DNS:localhost,IP:127.0.0.1'):
+def make_certificate(directory, names):
     """ca.pem, and cert.pem with key.pem that it has signed."""
     ca, key, request, cert, ext = (os.path.join(directory, name)
                                    for name in ('ca.pem', 'key.pem', 'request.pem', 'cert.pem', 'ext'))
@@ -66,16 +66,17 @@ def await_port(address, port, process):
 
 
 @contextlib.contextmanager
-def nginx(directory, root, backend, tls=False, address='127.0.0.1'):
-    """Gives its URL. directory is for its own files and must be one that every user may enter."""
+def nginx(directory, root, backend, tls=False, names='DNS:localhost', rate=0):
+    """Gives its URL. directory is for its own files; names are whom the certificate is for, rate is bytes a second."""
+    address = '127.0.0.1'
     os.makedirs(directory, exist_ok=True)
     port = free_port(address)
     if tls:
-        make_certificate(directory)
+        make_certificate(directory, names)
     config = os.path.join(directory, 'nginx.conf')
     with open(config, 'w', encoding='ascii') as out:
         out.write(CONFIG % {
-            'dir': directory, 'root': os.path.abspath(root), 'backend': backend, 'port': port, 'address': address,
+            'dir': directory, 'root': os.path.abspath(root), 'backend': backend, 'port': port, 'address': address, 'rate': rate,
             'user': 'user root;' if os.geteuid() == 0 else '', 'ssl': ' ssl' if tls else '',
             'certificate': f'ssl_certificate {directory}/cert.pem; ssl_certificate_key {directory}/key.pem;' if tls else ''})
     process = subprocess.Popen([find_nginx(), '-c', config, '-p', directory], stdout=subprocess.DEVNULL,
