@@ -429,8 +429,21 @@ static uint64_t content_len(const struct tree *t)
 	return sum;
 }
 
-/* Git LFS objects: what an earlier run left, what is on this machine, the rest from their server.
- */
+/* At the speed of a disk, not of a network: a piece of work of its own, for whoever waits. */
+static int recall_objects(struct build *b, struct diag *d)
+{
+	uint64_t len = objects_left_len(b->objects);
+	int r;
+
+	if (len == 0)
+		return 0;
+	tell_start(b, "reading back", len);
+	r = objects_recall(b->objects, job_cnt(b->opt), d);
+	tell_end(b);
+	return r;
+}
+
+/* Git LFS objects: what is on this machine, the rest from their server. */
 static int bring_objects(struct build *b, struct diag *d)
 {
 	struct lfs_options opt = {
@@ -447,10 +460,8 @@ static int bring_objects(struct build *b, struct diag *d)
 	};
 	const struct lfs_object *missing;
 	size_t cnt = 0;
-	int r = objects_recall(b->objects, opt.workers, d);
+	int r = objects_copy(b->objects, b->source, opt.workers, d);
 
-	if (r == 0)
-		r = objects_copy(b->objects, b->source, opt.workers, d);
 	if (r < 0)
 		return r;
 	missing = objects_missing(b->objects, &cnt);
@@ -468,9 +479,12 @@ static int carry_contents(struct build *b, struct stream *s, struct output *out,
 			return diag_set(d, -ENOMEM, "out of memory");
 		opt.digest = b->file_digest;
 	}
-	tell_start(b, "writing", content_len(b->tree));
 	objects_watch(b->objects, tell_file, b);
 	objects_start(b->objects, s, out, b->disk, b->hooks->stop);
+	r = recall_objects(b, d);
+	if (r < 0)
+		return r;
+	tell_start(b, "writing", content_len(b->tree) - objects_on_disk_len(b->objects));
 	r = contents_carry(b->source, b->tree, b->erofs, s, &opt, d);
 	if (r == 0)
 		r = bring_objects(b, d);

@@ -206,15 +206,6 @@ const uint64_t *objects_sizes(const struct objects *o, uint32_t *cnt)
 	return o->size;
 }
 
-uint64_t objects_total(const struct objects *o)
-{
-	uint64_t sum = 0; /* at most the image's length, which the plan has bounded */
-
-	for (uint32_t i = 0; i < o->user_cnt; i++)
-		sum += o->user[i].node->size;
-	return sum;
-}
-
 void objects_start(struct objects *o, struct stream *stream, struct output *out,
                    const struct disk_plan *disk, const atomic_bool *stop)
 {
@@ -253,6 +244,28 @@ static uint64_t left_of(const struct object *obj)
 		return done;
 	return MIN(round_down(done, EROFS_PLAN_BLOCK_LEN),
 	           round_down(obj->size, EROFS_PLAN_BLOCK_LEN));
+}
+
+uint64_t objects_left_len(const struct objects *o)
+{
+	uint64_t sum = 0; /* at most the image's length, which the plan has bounded */
+
+	for (uint32_t i = 0; i < o->object_cnt; i++) {
+		if (left_of(&o->object[i]) == o->object[i].size)
+			sum += o->object[i].size * o->object[i].user_cnt;
+	}
+	return sum;
+}
+
+uint64_t objects_on_disk_len(const struct objects *o)
+{
+	uint64_t sum = 0;
+
+	for (uint32_t i = 0; i < o->object_cnt; i++) {
+		if (o->object[i].is_on_disk)
+			sum += o->object[i].size * o->object[i].user_cnt;
+	}
+	return sum;
 }
 
 /* len bytes of the object's first file, from where they lie; none of it crosses into the tail. */

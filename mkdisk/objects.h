@@ -31,7 +31,6 @@ DEFINE_SCOPED(objects, struct objects *, objects_free)
 
 /* The size of each object, for a journal; lives as long as o. */
 const uint64_t *objects_sizes(const struct objects *o, uint32_t *cnt);
-uint64_t objects_total(const struct objects *o); /* bytes of all of them */
 
 /* Where they go; out's journal, if it has one, is kept from now on. *stop becomes true: -EINTR; may
  * be NULL. All borrowed. */
@@ -48,6 +47,10 @@ void objects_watch(struct objects *o, objects_watcher watcher, void *ctx);
  * Errors are output's and stream's.
  */
 int objects_recall(struct objects *o, unsigned jobs, struct diag *d) MUST_CHECK;
+/* Bytes of all files whose object an earlier run left whole, as far as the journal says; and of
+ * those whose object is on the disk. */
+uint64_t objects_left_len(const struct objects *o);
+uint64_t objects_on_disk_len(const struct objects *o);
 /* Those that are not on the disk yet and that the source has. -EBADMSG: one that is not what its
  * oid says. */
 int objects_copy(struct objects *o, struct source *src, unsigned jobs, struct diag *d) MUST_CHECK;
