@@ -201,12 +201,53 @@ static const struct {
 	{ "Device or resource busy", -EBUSY, "something else is mounted or in use there" },
 };
 
+/* Could a user namespace help where mounting is not permitted? What switches it off, or NULL. */
+static const char *userns_obstacle(void)
+{
+	static const struct {
+		const char *path;
+		char off;
+		const char *name;
+	} switches[] = {
+		{ "/proc/sys/user/max_user_namespaces", '0', "user.max_user_namespaces=0" },
+		{ "/proc/sys/kernel/unprivileged_userns_clone", '0',
+		  "kernel.unprivileged_userns_clone=0" },
+		{ "/proc/sys/kernel/apparmor_restrict_unprivileged_userns", '1',
+		  "kernel.apparmor_restrict_unprivileged_userns=1" },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(switches); i++) {
+		scoped_fd int fd = open(switches[i].path, O_RDONLY | O_CLOEXEC);
+		char value;
+
+		if (fd >= 0 && read(fd, &value, 1) == 1 && value == switches[i].off)
+			return switches[i].name;
+	}
+	return NULL;
+}
+
+static int explain_not_permitted(const char *mountpoint, const char *advice, const char *complaint,
+                                 struct diag *d)
+{
+	const char *obstacle = userns_obstacle();
+
+	if (obstacle)
+		return diag_set(d, -EPERM, "%s: %s; user namespaces are no way out here (%s) (%s)",
+		                mountpoint, advice, obstacle, complaint);
+	return diag_set(d, -EPERM, "%s: %s; or mount in a user namespace (unshare -rm) (%s)",
+	                mountpoint, advice, complaint);
+}
+
 static int explain(const char *mountpoint, const char *complaint, struct diag *d)
 {
-	for (size_t i = 0; i < ARRAY_LEN(reasons); i++)
-		if (strstr(complaint, reasons[i].words))
-			return diag_set(d, reasons[i].err, "%s: %s (%s)", mountpoint,
-			                reasons[i].advice, complaint);
+	for (size_t i = 0; i < ARRAY_LEN(reasons); i++) {
+		if (!strstr(complaint, reasons[i].words))
+			continue;
+		if (reasons[i].err == -EPERM && strstr(complaint, "not permitted"))
+			return explain_not_permitted(mountpoint, reasons[i].advice, complaint, d);
+		return diag_set(d, reasons[i].err, "%s: %s (%s)", mountpoint, reasons[i].advice,
+		                complaint);
+	}
 	return diag_set(d, -EIO, "%s: cannot mount (%s)", mountpoint,
 	                complaint[0] ? complaint : "libfuse does not say why");
 }

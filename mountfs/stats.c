@@ -18,11 +18,14 @@
 #define TEXT_LEN 2048 /* fits any socket's buffer, so that writing never waits */
 #define NS_PER_S 1e9
 
+/* A plain file refuses connections as well: it has to be a socket. */
 static bool is_deserted(const struct sockaddr_un *addr)
 {
 	scoped_fd int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct stat st;
 
-	return fd >= 0 && connect(fd, (const struct sockaddr *)addr, sizeof(*addr)) < 0 &&
+	return fd >= 0 && lstat(addr->sun_path, &st) == 0 && S_ISSOCK(st.st_mode) &&
+	       connect(fd, (const struct sockaddr *)addr, sizeof(*addr)) < 0 &&
 	       errno == ECONNREFUSED;
 }
 

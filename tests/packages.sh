@@ -6,7 +6,7 @@ packages_build="gcc libc6-dev meson ninja-build pkg-config libfuse3-dev libssl-d
     libcurl4-openssl-dev libjansson-dev libcryptsetup-dev"
 packages_quickstart="fuse3 git git-lfs jq python3"
 packages_tests="libcmocka-dev clang llvm lld libclang-rt-dev cppcheck clang-tidy clang-format valgrind \
-    erofs-utils cryptsetup-bin gdisk fdisk nginx-light fio mtree-netbsd attr acl procps psmisc util-linux zstd openssl binutils"
+    erofs-utils cryptsetup-bin gdisk fdisk nginx-light fio mtree-netbsd socat python3-yaml systemd attr acl procps psmisc util-linux zstd openssl binutils"
 
 packages_need() {
     packages_wanted=
