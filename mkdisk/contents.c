@@ -13,6 +13,9 @@
 #define READ_LEN MIB
 /* Shorter runs are cheaper to read and write than to clone and read from the disk. */
 #define CLONE_MIN_LEN (4 * MIB)
+/* A thread takes neighbouring files together, up to so many bytes or files. */
+#define GROUP_LEN MIB
+#define GROUP_CNT 256
 /* A file longer than two of these is carried by several threads at once. */
 #define PIECE_LEN (64 * MIB)
 
@@ -114,7 +117,8 @@ struct worker {
 	struct hash_stream *digest; /* NULL: not wanted */
 	struct source_file *from;   /* of the piece at hand */
 	struct stream_file *to;
-	uint64_t cloned_end; /* before it, the file's bytes lie on the disk already */
+	struct stream_batch *batch; /* for small files */
+	uint64_t cloned_end;        /* before it, the file's bytes lie on the disk already */
 };
 
 static bool must_stop(const struct work *w)
@@ -208,18 +212,39 @@ static int carry_and_close(struct worker *k, const struct piece *p, struct diag 
 	return r < 0 ? r : closed;
 }
 
+static int carry_large(struct worker *k, const struct piece *p, struct diag *d)
+{
+	int r = carry_and_close(k, p, d);
+
+	if (r < 0) {
+		stream_file_abandon(take_ptr(k->to));
+		return r;
+	}
+	return stream_file_finish(take_ptr(k->to), d);
+}
+
+static int carry_small(struct worker *k, const struct piece *p, struct diag *d)
+{
+	uint8_t *room = NULL;
+	int r = stream_batch_room(k->batch, p->node, &room, d), closed;
+
+	if (r == 0)
+		r = source_file_read(k->from, 0, room, (size_t)p->len, d);
+	if (r == 0)
+		r = add_digest(k, room, (size_t)p->len, d);
+	closed = source_file_close(take_ptr(k->from), r < 0 ? NULL : d);
+	if (r < 0 || closed < 0)
+		return r < 0 ? r : closed;
+	return stream_batch_take(k->batch, p->node, room, d);
+}
+
 static int carry_piece(struct worker *k, const struct piece *p, struct diag *d)
 {
 	int r = source_file_open(k->w->src, p->node, &k->from, d);
 
 	if (r < 0)
 		return r;
-	r = carry_and_close(k, p, d);
-	if (r < 0) {
-		stream_file_abandon(take_ptr(k->to));
-		return r;
-	}
-	r = stream_file_finish(take_ptr(k->to), d);
+	r = p->node->size <= STREAM_BATCH_MAX_FILE ? carry_small(k, p, d) : carry_large(k, p, d);
 	if (r < 0 || !k->digest)
 		return r;
 	if (hash_stream_finish(k->digest, k->w->opt->digest[p->node->index]) < 0)
@@ -241,28 +266,51 @@ static void tell_failure(struct work *w, const struct diag *d)
 	pthread_mutex_unlock(&w->lock);
 }
 
+/* The next pieces that nobody has; false: there are none. */
+static bool take_group(struct work *w, size_t *begin, size_t *end)
+{
+	size_t i = atomic_load(&w->next), j;
+
+	do {
+		uint64_t len = 0;
+
+		for (j = i; j < w->piece_cnt && j - i < GROUP_CNT; j++) {
+			len += w->piece[j].len;
+			if (len > GROUP_LEN && j > i)
+				break;
+		}
+	} while (j > i && !atomic_compare_exchange_weak(&w->next, &i, j));
+	*begin = i;
+	*end = j;
+	return j > i;
+}
+
 static int carry_pieces(struct work *w, struct diag *d)
 {
 	scoped(hash_stream) struct hash_stream *digest = NULL;
+	scoped(stream_batch) struct stream_batch *batch = NULL;
 	scoped_free uint8_t *buf = aligned_alloc(WRITER_ALIGN, READ_LEN);
 	struct worker k = { .w = w, .buf = buf };
+	size_t i, end;
+	int r;
 
 	if (!buf)
 		return diag_set(d, -ENOMEM, "out of memory");
 	if (w->opt->digest && hash_stream_new(HASH_SHA256, &digest) < 0)
 		return diag_set(d, -ENOMEM, "out of memory");
+	r = stream_batch_new(w->stream, &batch, d);
+	if (r < 0)
+		return r;
 	k.digest = digest;
-	while (!must_stop(w)) {
-		size_t i = atomic_fetch_add(&w->next, 1);
-		int r;
-
-		if (i >= w->piece_cnt)
-			return 0;
-		r = carry_piece(&k, &w->piece[i], d);
+	k.batch = batch;
+	while (take_group(w, &i, &end)) {
+		for (; r == 0 && i < end; i++)
+			r = must_stop(w) ? diag_set(d, -EINTR, "interrupted")
+			                 : carry_piece(&k, &w->piece[i], d);
 		if (r < 0)
 			return r;
 	}
-	return diag_set(d, -EINTR, "interrupted");
+	return stream_batch_flush(batch, d);
 }
 
 static void *thread_main(void *ctx)

@@ -18,7 +18,7 @@
 #define CONTENTS_MAX_JOBS 64
 
 struct contents_options {
-	unsigned jobs;           /* 1..CONTENTS_MAX_JOBS; memory is about 2 MiB for each */
+	unsigned jobs;           /* 1..CONTENTS_MAX_JOBS; memory is about 3 MiB for each */
 	uint8_t (*digest)[32];   /* SHA-256 of each file by tree_node.index; NULL: not wanted */
 	const atomic_bool *stop; /* becomes true: -EINTR; may be NULL */
 };

@@ -83,10 +83,10 @@ void erofs_image_free(struct erofs_image *img)
 }
 
 /* Outside the lock: the sink may take its time. */
-static int hand_out(struct erofs_image *img, uint64_t off, const uint8_t block[BLOCK_LEN],
-                    struct diag *d)
+static int hand_out(struct erofs_image *img, void *carrier, uint64_t off,
+                    const uint8_t block[BLOCK_LEN], struct diag *d)
 {
-	int r = img->sink(img->ctx, off, block, d);
+	int r = img->sink(img->ctx, carrier, off, block, d);
 
 	if (r < 0)
 		return r;
@@ -96,12 +96,12 @@ static int hand_out(struct erofs_image *img, uint64_t off, const uint8_t block[B
 	return 0;
 }
 
-static int draw_and_hand_out(struct erofs_image *img, uint32_t i, uint8_t block[BLOCK_LEN],
-                             struct diag *d)
+static int draw_and_hand_out(struct erofs_image *img, void *carrier, uint32_t i,
+                             uint8_t block[BLOCK_LEN], struct diag *d)
 {
 	int r = erofs_meta_draw(img->meta, i, block, d);
 
-	return r < 0 ? r : hand_out(img, erofs_meta_mixed_off(img->meta, i), block, d);
+	return r < 0 ? r : hand_out(img, carrier, erofs_meta_mixed_off(img->meta, i), block, d);
 }
 
 static bool has_tail(const struct erofs_image *img, uint32_t index)
@@ -136,7 +136,7 @@ static int keep_tail(struct erofs_image *img, const struct tree_node *n, uint32_
 }
 
 int erofs_image_put_tail(struct erofs_image *img, const struct tree_node *n, const void *tail,
-                         size_t len, struct diag *d)
+                         size_t len, void *carrier, struct diag *d)
 {
 	const struct erofs_place *place = erofs_plan_place(img->plan, n);
 	uint64_t off = erofs_place_tail_off(place);
@@ -156,16 +156,25 @@ int erofs_image_put_tail(struct erofs_image *img, const struct tree_node *n, con
 		                r == -EINVAL ? "%s: its tail came twice"
 		                             : "%s: out of memory for a metadata block",
 		                tree_quote_path(n, where, sizeof(where)));
-	return complete ? draw_and_hand_out(img, i, complete, d) : 0;
+	return complete ? draw_and_hand_out(img, carrier, i, complete, d) : 0;
 }
+
+struct flush {
+	struct erofs_image *img;
+	void *carrier;
+};
 
 static int put_pure(void *ctx, uint64_t off, const uint8_t block[BLOCK_LEN], struct diag *d)
 {
-	return hand_out(ctx, off, block, d);
+	const struct flush *f = ctx;
+
+	return hand_out(f->img, f->carrier, off, block, d);
 }
 
-int erofs_image_flush(struct erofs_image *img, struct diag *d)
+int erofs_image_flush(struct erofs_image *img, void *carrier, struct diag *d)
 {
+	struct flush pure = { img, carrier };
+
 	pthread_mutex_lock(&img->lock);
 	bool flushed = img->flushed;
 	img->flushed = true;
@@ -178,11 +187,11 @@ int erofs_image_flush(struct erofs_image *img, struct diag *d)
 
 		if (erofs_meta_tail_cnt(img->meta, i) > 0)
 			continue;
-		int r = draw_and_hand_out(img, i, block, d);
+		int r = draw_and_hand_out(img, carrier, i, block, d);
 		if (r < 0)
 			return r;
 	}
-	return erofs_meta_draw_pure(img->meta, put_pure, img, d);
+	return erofs_meta_draw_pure(img->meta, put_pure, &pure, d);
 }
 
 int erofs_image_finish(struct erofs_image *img, struct diag *d)

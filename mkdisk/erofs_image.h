@@ -16,10 +16,10 @@
 /*
  * A finished metadata block: 4096 bytes at off in the image. Called once per block, from the thread
  * that completed it, outside any lock. Block 0 (checksummed over its tails) comes like any other
- * when its last tail has come.
+ * when its last tail has come. carrier is what the call that completed it was given.
  */
-typedef int (*erofs_image_sink)(void *ctx, uint64_t off, const uint8_t block[EROFS_PLAN_BLOCK_LEN],
-                                struct diag *d);
+typedef int (*erofs_image_sink)(void *ctx, void *carrier, uint64_t off,
+                                const uint8_t block[EROFS_PLAN_BLOCK_LEN], struct diag *d);
 
 struct erofs_image;
 /* plan is borrowed and must outlive the image. */
@@ -33,13 +33,13 @@ DEFINE_SCOPED(erofs_image, struct erofs_image *, erofs_image_free)
  * file whose tail_len is not 0 (an empty file has none). Symlinks and directories need no call.
  */
 int erofs_image_put_tail(struct erofs_image *img, const struct tree_node *n, const void *tail,
-                         size_t len, struct diag *d) MUST_CHECK;
+                         size_t len, void *carrier, struct diag *d) MUST_CHECK;
 /*
  * Hands out every metadata block that waits for no tail (those without any: callable once, at any
  * time). After it and after the last tail the sink has seen every metadata block;
  * erofs_image_finish() checks that and fails with -EINVAL otherwise.
  */
-int erofs_image_flush(struct erofs_image *img, struct diag *d) MUST_CHECK;
+int erofs_image_flush(struct erofs_image *img, void *carrier, struct diag *d) MUST_CHECK;
 int erofs_image_finish(struct erofs_image *img, struct diag *d) MUST_CHECK;
 
 /*

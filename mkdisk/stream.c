@@ -6,7 +6,7 @@
  * durable is output.c's.
  */
 #include "stream.h"
-#include "verity.h"
+#include "gather.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -15,6 +15,8 @@
 #define BLOCK_LEN EROFS_PLAN_BLOCK_LEN
 /* Large enough for the hash engines' lanes and for cheap writes, small enough for many threads. */
 #define BATCH_LEN MIB
+/* Metadata blocks gathered by one thread: enough for the lanes, and to go past the page cache. */
+#define META_LEN (256 * KIB)
 
 static const uint8_t zero_block[BLOCK_LEN];
 
@@ -50,6 +52,13 @@ struct stream_file {
 	uint8_t tail[BLOCK_LEN];
 };
 
+/* Files of one thread, and the metadata blocks that it completes. */
+struct stream_batch {
+	struct stream *s;
+	struct gather *data, *meta;
+	uint8_t tail[BLOCK_LEN]; /* of a file that is nothing else */
+};
+
 /* ---- places on the disk ---- */
 
 /* Data blocks of the tree in len bytes of the image: one or more per EROFS block. */
@@ -58,11 +67,17 @@ static uint64_t leaves(const struct stream *s, uint64_t len)
 	return len / s->disk->verity.data_block_len;
 }
 
-static int put_meta(void *ctx, uint64_t off, const uint8_t block[EROFS_PLAN_BLOCK_LEN],
-                    struct diag *d)
+/* carrier: NULL or the batch whose thread completed the block. */
+static int put_meta(void *ctx, void *carrier, uint64_t off,
+                    const uint8_t block[EROFS_PLAN_BLOCK_LEN], struct diag *d)
 {
+	struct stream_batch *b = carrier;
 	struct stream *s = ctx;
-	int r = verity_build_add(s->verity, leaves(s, off), leaves(s, BLOCK_LEN), block, d);
+	int r;
+
+	if (b)
+		return gather_block(b->meta, off, block, d);
+	r = verity_build_add(s->verity, leaves(s, off), leaves(s, BLOCK_LEN), block, d);
 
 	if (r < 0)
 		return r;
@@ -369,7 +384,7 @@ static int put_tail(struct stream_file *f, size_t len, struct diag *d)
 	uint64_t off = s->disk->image_off + erofs_place_tail_off(f->place);
 	int r = s->opt.tails_at_once ? output_write(s->out, off, f->tail, len, d) : 0;
 
-	return r < 0 ? r : erofs_image_put_tail(s->image, f->node, f->tail, len, d);
+	return r < 0 ? r : erofs_image_put_tail(s->image, f->node, f->tail, len, NULL, d);
 }
 
 static int finish_run(struct stream_file *f, struct diag *d)
@@ -397,6 +412,71 @@ int stream_file_finish(struct stream_file *f, struct diag *d)
 	else
 		free_file(f);
 	return r;
+}
+
+/* ---- small files ---- */
+
+int stream_batch_new(struct stream *s, struct stream_batch **out, struct diag *d)
+{
+	scoped(stream_batch) struct stream_batch *b = calloc(1, sizeof(*b));
+	struct gather_target to = { s->verity, s->out, s->disk->image_off,
+		                    s->disk->verity.data_block_len };
+
+	if (!b || gather_new(&to, BATCH_LEN, &b->data) < 0 ||
+	    gather_new(&to, META_LEN, &b->meta) < 0)
+		return diag_set(d, -ENOMEM, "out of memory");
+	b->s = s;
+	*out = take_ptr(b);
+	return 0;
+}
+
+void stream_batch_free(struct stream_batch *b)
+{
+	if (!b)
+		return;
+	gather_free(b->data);
+	gather_free(b->meta);
+	free(b);
+}
+
+int stream_batch_room(struct stream_batch *b, const struct tree_node *n, uint8_t **room,
+                      struct diag *d)
+{
+	const struct erofs_place *place = erofs_plan_place(b->s->erofs, n);
+
+	if (n->size > STREAM_BATCH_MAX_FILE)
+		return diag_set(d, -EINVAL, "a file of %" PRIu64 " bytes is too large for a batch",
+		                n->size);
+	if (n->size > place->tail_len)
+		return gather_room(b->data, place->data_off, (size_t)round_up(n->size, BLOCK_LEN),
+		                   room, d);
+	*room = b->tail;
+	return 0;
+}
+
+int stream_batch_take(struct stream_batch *b, const struct tree_node *n, uint8_t *room,
+                      struct diag *d)
+{
+	const struct erofs_place *place = erofs_plan_place(b->s->erofs, n);
+	size_t data_len = (size_t)(n->size - place->tail_len);
+	size_t padded_len = (size_t)round_up(data_len, BLOCK_LEN);
+	int r = 0;
+
+	if (place->tail_len > 0)
+		r = erofs_image_put_tail(b->s->image, n, room + data_len, place->tail_len, b, d);
+	if (r < 0)
+		return r;
+	memset(room + data_len, 0, padded_len - data_len);
+	gather_advance(b->data, padded_len);
+	tell_progress(b->s, n->size);
+	return 0;
+}
+
+int stream_batch_flush(struct stream_batch *b, struct diag *d)
+{
+	int r = gather_flush(b->data, d);
+
+	return r < 0 ? r : gather_flush(b->meta, d);
 }
 
 /* ---- the rest of the disk ---- */
@@ -427,10 +507,20 @@ static int put_regions(struct stream *s, struct diag *d)
 	return 0;
 }
 
+static int put_metadata(struct stream *s, struct diag *d)
+{
+	scoped(stream_batch) struct stream_batch *b = NULL;
+	int r = stream_batch_new(s, &b, d);
+
+	if (r == 0)
+		r = erofs_image_flush(s->image, b, d);
+	return r < 0 ? r : stream_batch_flush(b, d);
+}
+
 int stream_finish(struct stream *s, uint8_t root[32], struct diag *d)
 {
 	const struct disk_plan *disk = s->disk;
-	int r = erofs_image_flush(s->image, d);
+	int r = put_metadata(s, d);
 
 	if (r < 0)
 		return r;

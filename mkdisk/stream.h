@@ -74,6 +74,24 @@ int stream_file_finish(struct stream_file *f, struct diag *d) MUST_CHECK;
 void stream_file_abandon(struct stream_file *f);
 
 /*
+ * Whole small files that one thread brings one after the other. Neighbours on the disk are hashed
+ * and written together; between them there may be files of other threads.
+ */
+struct stream_batch;
+#define STREAM_BATCH_MAX_FILE (256 * KIB)
+int stream_batch_new(struct stream *s, struct stream_batch **out, struct diag *d) MUST_CHECK;
+void stream_batch_free(struct stream_batch *b);
+DEFINE_SCOPED(stream_batch, struct stream_batch *, stream_batch_free)
+/* Where n's content (at most STREAM_BATCH_MAX_FILE) is to be put. Lent until the next call. */
+int stream_batch_room(struct stream_batch *b, const struct tree_node *n, uint8_t **room,
+                      struct diag *d) MUST_CHECK;
+/* All of it is there, and counts. */
+int stream_batch_take(struct stream_batch *b, const struct tree_node *n, uint8_t *room,
+                      struct diag *d) MUST_CHECK;
+/* After the last file of the thread. */
+int stream_batch_flush(struct stream_batch *b, struct diag *d) MUST_CHECK;
+
+/*
  * After the last file: remaining metadata, zero regions, superblock, tree. Gives the root hash. The
  * partition table is stream_write_table()'s, last of all, because its GUIDs may come from the root
  * hash.

@@ -147,10 +147,12 @@ static void write_at(int fd, const void *buf, size_t len, uint64_t off)
 		die("write", NULL);
 }
 
-static int put_meta(void *ctx, uint64_t off, const uint8_t block[BLOCK_LEN], struct diag *d)
+static int put_meta(void *ctx, void *carrier, uint64_t off, const uint8_t block[BLOCK_LEN],
+                    struct diag *d)
 {
 	struct job *j = ctx;
 
+	(void)carrier;
 	(void)d;
 	if (off % BLOCK_LEN != 0 || !erofs_image_is_meta(j->image, off))
 		die("metadata out of place", NULL);
@@ -195,7 +197,7 @@ static void carry_file(struct job *j, const struct tree_node *n, uint64_t conten
 	if (pread(j->content_fd, tail, place->tail_len, (off_t)(content_off + place->data_len)) !=
 	    place->tail_len)
 		die("tail", NULL);
-	if (erofs_image_put_tail(j->image, n, tail, place->tail_len, &d) < 0)
+	if (erofs_image_put_tail(j->image, n, tail, place->tail_len, NULL, &d) < 0)
 		die("tail", &d);
 }
 
@@ -251,7 +253,7 @@ static void make_image(struct job *j)
 	for (size_t i = 0; i < thread_cnt; i++)
 		if (pthread_create(&thread[i], NULL, carry_files, j) != 0)
 			die("thread", NULL);
-	if (erofs_image_flush(j->image, &d) < 0)
+	if (erofs_image_flush(j->image, NULL, &d) < 0)
 		die("flush", &d);
 	for (size_t i = 0; i < thread_cnt; i++)
 		pthread_join(thread[i], NULL);

@@ -39,10 +39,12 @@ struct made {
 	size_t sink_cnt;
 };
 
-static int sink(void *ctx, uint64_t off, const uint8_t block[BLOCK_LEN], struct diag *d)
+static int sink(void *ctx, void *carrier, uint64_t off, const uint8_t block[BLOCK_LEN],
+                struct diag *d)
 {
 	struct made *m = ctx;
 
+	(void)carrier;
 	pthread_mutex_lock(&m->lock);
 	bool fail = ++m->sink_cnt == m->fail_at;
 	if (off % BLOCK_LEN == 0 && off / BLOCK_LEN < m->block_cnt)
@@ -99,7 +101,7 @@ static int put_file(struct made *m, const struct tree_node *n, struct diag *d)
 	memcpy(m->bytes + place->data_off, content, place->data_len);
 	return place->tail_len == 0 ? 0
 	                            : erofs_image_put_tail(m->image, n, content + place->data_len,
-	                                                   place->tail_len, d);
+	                                                   place->tail_len, NULL, d);
 }
 
 static void put_files(struct made *m, bool backwards)
@@ -162,7 +164,7 @@ static void make_whole(struct made *m, bool backwards)
 
 	make(m, sample());
 	put_files(m, backwards);
-	assert_int_equal(erofs_image_flush(m->image, &d), 0);
+	assert_int_equal(erofs_image_flush(m->image, NULL, &d), 0);
 	assert_int_equal(erofs_image_finish(m->image, &d), 0);
 }
 
@@ -339,7 +341,7 @@ static void threads_make_the_same_image(void **state)
 		worker[i] = (struct worker){ &many, i, 0 };
 		assert_int_equal(pthread_create(&thread[i], NULL, work, &worker[i]), 0);
 	}
-	assert_int_equal(erofs_image_flush(many.image, NULL), 0);
+	assert_int_equal(erofs_image_flush(many.image, NULL, NULL), 0);
 	for (uint32_t i = 0; i < WORKERS; i++) {
 		pthread_join(thread[i], NULL);
 		assert_int_equal(worker[i].r, 0);
@@ -372,12 +374,12 @@ static void wrong_tails_are_refused_by_name(void **state)
 	const struct tree_node *n = first_with_tail(&m);
 	size_t len = erofs_plan_place(m.plan, n)->tail_len;
 	tree_quote_path(n, where, sizeof(where));
-	assert_int_equal(erofs_image_put_tail(m.image, n, tail, len - 1, &d), -EINVAL);
+	assert_int_equal(erofs_image_put_tail(m.image, n, tail, len - 1, NULL, &d), -EINVAL);
 	assert_non_null(strstr(d.text, where));
-	assert_int_equal(erofs_image_put_tail(m.image, n, tail, len + 1, &d), -EINVAL);
-	assert_int_equal(erofs_image_put_tail(m.image, m.tree->root, tail, 27, &d), -EINVAL);
-	assert_int_equal(erofs_image_put_tail(m.image, n, tail, len, &d), 0);
-	assert_int_equal(erofs_image_put_tail(m.image, n, tail, len, &d), -EINVAL);
+	assert_int_equal(erofs_image_put_tail(m.image, n, tail, len + 1, NULL, &d), -EINVAL);
+	assert_int_equal(erofs_image_put_tail(m.image, m.tree->root, tail, 27, NULL, &d), -EINVAL);
+	assert_int_equal(erofs_image_put_tail(m.image, n, tail, len, NULL, &d), 0);
+	assert_int_equal(erofs_image_put_tail(m.image, n, tail, len, NULL, &d), -EINVAL);
 	assert_non_null(strstr(d.text, "twice"));
 	made_free(&m);
 }
@@ -399,9 +401,9 @@ static void image_without_a_tail_or_a_flush_is_not_finished(void **state)
 	assert_int_equal(put_file(&m, missing, &d), 0);
 	assert_int_equal(erofs_image_finish(m.image, &d), -EINVAL);
 	assert_non_null(strstr(d.text, "not handed out"));
-	assert_int_equal(erofs_image_flush(m.image, &d), 0);
+	assert_int_equal(erofs_image_flush(m.image, NULL, &d), 0);
 	assert_int_equal(erofs_image_finish(m.image, &d), 0);
-	assert_int_equal(erofs_image_flush(m.image, &d), -EINVAL);
+	assert_int_equal(erofs_image_flush(m.image, NULL, &d), -EINVAL);
 	made_free(&m);
 }
 
@@ -422,7 +424,7 @@ static void refusal_of_any_block_is_passed_on_and_the_image_never_finished(void 
 			if (has_content(m.tree->node[i]))
 				r = put_file(&m, m.tree->node[i], &d);
 		if (r == 0)
-			r = erofs_image_flush(m.image, &d);
+			r = erofs_image_flush(m.image, NULL, &d);
 		assert_int_equal(r, -ENOSPC);
 		assert_non_null(strstr(d.text, "no space"));
 		assert_int_equal(erofs_image_finish(m.image, &d), -EINVAL);
@@ -442,7 +444,7 @@ static int make_small(struct made *m, struct diag *d)
 		if (has_content(m->tree->node[i]))
 			r = put_file(m, m->tree->node[i], d);
 	if (r == 0)
-		r = erofs_image_flush(m->image, d);
+		r = erofs_image_flush(m->image, NULL, d);
 	return r == 0 ? erofs_image_finish(m->image, d) : r;
 }
 

@@ -123,6 +123,7 @@ struct manner {
 	bool holes;
 	bool in_runs;   /* every file in runs of 64 KiB, the last run first */
 	bool backwards; /* last file first */
+	bool batched;   /* small files in one batch */
 };
 
 static int bring_run(struct stream *s, const struct fixture *f, size_t i, uint64_t off,
@@ -166,14 +167,32 @@ static int bring_file(struct stream *s, const struct fixture *f, size_t i, const
 	return r;
 }
 
+static int bring_small(struct stream_batch *b, const struct fixture *f, size_t i, struct diag *d)
+{
+	uint8_t *room = NULL;
+	int r = stream_batch_room(b, f->file[i], &room, d);
+
+	if (r < 0)
+		return r;
+	memcpy(room, f->content[i], sizes[i]);
+	return stream_batch_take(b, f->file[i], room, d);
+}
+
 static int bring_all(struct stream *s, const struct fixture *f, const struct manner *m,
                      struct diag *d)
 {
-	int r = 0;
+	scoped(stream_batch) struct stream_batch *b = NULL;
+	int r = m->batched ? stream_batch_new(s, &b, d) : 0;
 
-	for (size_t i = 0; i < FILE_CNT && r == 0; i++)
-		r = bring_file(s, f, m->backwards ? FILE_CNT - 1 - i : i, m, d);
-	return r;
+	for (size_t k = 0; k < FILE_CNT && r == 0; k++) {
+		size_t i = m->backwards ? FILE_CNT - 1 - k : k;
+
+		if (b && sizes[i] > 0 && sizes[i] <= STREAM_BATCH_MAX_FILE)
+			r = bring_small(b, f, i, d);
+		else
+			r = bring_file(s, f, i, m, d);
+	}
+	return r == 0 && b ? stream_batch_flush(b, d) : r;
 }
 
 static int make_disk(struct fixture *f, const char *path, const struct manner *m, uint8_t root[32],
@@ -273,6 +292,8 @@ static void manner_of_bringing_changes_nothing(void **state)
 		{ .piece = 9999, .in_runs = true, .holes = true },
 		{ .piece = MIB },
 		{ .piece = MIB + 1, .holes = true },
+		{ .batched = true },
+		{ .batched = true, .backwards = true },
 	};
 	static const uint32_t block_lens[][2] = {
 		{ 4096, 4096 }, { 512, 512 }, { 512, 4096 }, { 1024, 2048 }, { 4096, 512 }
