@@ -511,7 +511,7 @@ static void abandoned_run_may_come_anew(void **state)
 
 static void any_failing_write_is_told_and_leaves_no_disk(void **state)
 {
-	static const struct manner m = { .piece = 300000 };
+	static const struct manner m = { .piece = 300000, .batched = true };
 	static const int errs[] = { ENOSPC, EIO };
 	struct fixture *f = *state;
 	unsigned long cnt;
@@ -536,7 +536,7 @@ static void any_failing_write_is_told_and_leaves_no_disk(void **state)
 
 static void failed_allocation_is_told(void **state)
 {
-	static const struct manner m = { .piece = 300000, .holes = true };
+	static const struct manner m = { .piece = 300000, .holes = true, .batched = true };
 	struct fixture *f = *state;
 	int r = -1;
 
