@@ -234,7 +234,7 @@ enum lfs_lane_state lfs_intake_state(struct lfs_intake *in, unsigned lane, uint6
 
 	pthread_mutex_lock(&in->lock);
 	enum lfs_lane_state state = l->state;
-	*from = l->from;
+	*from = state == LFS_LANE_OPEN ? l->from : 0;
 	pthread_mutex_unlock(&in->lock);
 	return state;
 }

@@ -22,7 +22,7 @@ import web  # noqa: E402
 Fault = model_server.Fault
 MKDISK = os.environ.get('MKDISK') or sys.exit('MKDISK names no program')
 DONE, FAILED, USAGE, REFUSED = 0, 1, 2, 3
-DEADLINE = 120  # seconds: a bound on hanging, not an expectation
+DEADLINE = 240  # seconds: a bound on hanging, not an expectation
 TOKEN = 'hf_tokenThatNobodyElseMaySee'
 TESTS = []
 
