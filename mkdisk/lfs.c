@@ -195,6 +195,12 @@ static struct lfs_asked asked_for(const struct lane *l, const struct lfs_end *en
 		                   .is_away = end->is_away };
 }
 
+static void wait_until(struct lane *l, uint64_t at)
+{
+	l->phase = WAITING;
+	l->at = at;
+}
+
 static bool has_got_on(const struct lane *l)
 {
 	return l->got - l->got_before >= PROGRESS_LEN;
@@ -211,8 +217,7 @@ static int try_again(struct lane *l, const struct lfs_end *end, struct diag *d)
 	if (has_got_on(l))
 		l->tries = 0;
 	r = lfs_retry_later(l->f->opt, end, &asked, &l->tries, &ms, d);
-	l->phase = WAITING;
-	l->at = now_ms() + ms;
+	wait_until(l, now_ms() + ms);
 	return r;
 }
 
@@ -225,8 +230,7 @@ static int ask_for_link(struct lane *l, const struct lfs_end *end, struct diag *
 	if (l->refused > MAX_REFUSED)
 		return lfs_retry_give_up(end, &asked, l->refused, d);
 	lfs_links_drop(l->f->links, l->object);
-	l->phase = WAITING;
-	l->at = now_ms() + (l->refused > 1 ? lfs_pause_ms(l->refused - 1, &end->answer) : 0);
+	wait_until(l, l->refused > 1 ? now_ms() + lfs_pause_ms(l->refused - 1, &end->answer) : 0);
 	return 0;
 }
 
@@ -241,8 +245,7 @@ static int log_in(struct lane *l, const struct lfs_end *end, struct diag *d)
 	if (r <= 0)
 		return r < 0 ? r : ask_for_link(l, end, d);
 	l->f->with_credentials = true;
-	l->phase = WAITING;
-	l->at = 0;
+	wait_until(l, 0);
 	return 0;
 }
 
@@ -251,8 +254,7 @@ static int from_first_byte(struct lane *l, const struct lfs_end *end, struct dia
 	if (l->no_range || l->got == 0)
 		return try_again(l, end, d);
 	l->no_range = true;
-	l->phase = WAITING;
-	l->at = 0;
+	wait_until(l, 0);
 	return 0;
 }
 
@@ -269,17 +271,26 @@ static int wrong_size(struct lane *l, const struct lfs_end *end, struct diag *d)
 		                l->found_size > object_of(l)->size ? "at least " : "",
 		                l->found_size, object_of(l)->size);
 	l->no_range = true;
-	return try_again(l, end, d);
+	wait_until(l, now_ms() + lfs_pause_ms(l->wrong, &end->answer));
+	return 0;
 }
 
+/* A body whose length was not told may have ended because the connection did. */
 static int take_answer(struct lane *l, const struct lfs_end *end, struct diag *d)
 {
+	struct lfs_end broken = *end;
+
 	if (l->got == object_of(l)->size) {
 		finish_transfer(l);
 		return 0;
 	}
 	l->found_size = l->got;
-	return has_got_on(l) ? try_again(l, end, d) : wrong_size(l, end, d);
+	if (!has_got_on(l))
+		return wrong_size(l, end, d);
+	broken.ending = LFS_BROKEN;
+	snprintf(broken.why, sizeof(broken.why), "the answer ended after %" PRIu64 " bytes",
+	         l->got);
+	return try_again(l, &broken, d);
 }
 
 static int transfer_ended(struct lane *l, const struct lfs_end *end, struct diag *d)
@@ -347,8 +358,7 @@ static int look_at_intake(struct lane *l, struct diag *d)
 	switch (lfs_intake_state(l->f->intake, l->index, &from)) {
 	case LFS_LANE_OPEN:
 		l->got = from;
-		l->at = 0;
-		l->phase = WAITING;
+		wait_until(l, 0);
 		if (from == object_of(l)->size)
 			finish_transfer(l);
 		return 0;
