@@ -85,6 +85,11 @@ void build_tell_note(void *ctx, const char *sentence)
 	build_note(ctx, "%s", sentence);
 }
 
+static void tell_warning(void *ctx, const char *sentence)
+{
+	warn(ctx, "%s", sentence);
+}
+
 /* A cache that cannot be had is done without, unless it was asked for. NULL: none. */
 static char *find_cache(const struct build_options *opt)
 {
@@ -108,7 +113,9 @@ static int open_source(struct build *b, void (*on_excluded)(void *, const char *
 		.retries = b->opt->retries,
 		.stall_s = b->opt->timeout_s,
 		.stop = b->hooks->stop,
+		.keep_pointers = b->opt->exclude_mode == EXCLUDE_PRIVATEMODE,
 		.note = build_tell_note,
+		.warn = tell_warning,
 		.note_ctx = b,
 	};
 	scoped_free char *cache = find_cache(b->opt);

@@ -15,13 +15,14 @@
 #include <sys/sysmacros.h>
 #include <sys/xattr.h>
 
+#include "lfs_pointer.h"
 #include "text.h"
-#include "walk.h"
 
 #define OPEN_DIR (O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
 
 struct directory {
 	int fd;
+	struct walk_pointers pointers;
 };
 
 /* What a node was at the walk: kept in its oid until the file is opened again. */
@@ -42,6 +43,7 @@ struct walk {
 	struct tree *tree;
 	struct diag *d;
 	int fd; /* the directory at the top of the stack */
+	struct walk_pointers *pointers;
 	struct level *level;
 	size_t level_cnt, level_cap;
 	struct walk_path path;
@@ -231,6 +233,29 @@ static void set_inode(const struct walk *w, struct tree_node *n, const struct st
 	memcpy(n->oid, &s, sizeof(s));
 }
 
+/* Small files are looked into now, so that a model that was never fetched is told in time; this
+ * also tells what cannot be read. */
+static int examine_file(struct walk *w, struct tree_node *n)
+{
+	char text[LFS_POINTER_MAX_LEN + 1];
+	struct lfs_pointer p;
+
+	if (n->size > LFS_POINTER_MAX_LEN || n->size == 0)
+		return faccessat(w->fd, n->name, R_OK, AT_EACCESS) < 0
+		               ? fail(w, -errno, "cannot be read")
+		               : 0;
+	scoped_fd int fd =
+	        openat(w->fd, n->name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	if (fd < 0)
+		return fail(w, -errno, "cannot be read");
+	ssize_t len = pread(fd, text, sizeof(text), 0);
+	if (len < 0)
+		return fail(w, -errno, "cannot be read");
+	if (lfs_pointer_parse(text, (size_t)len, &p))
+		walk_note_pointer(w->pointers, n);
+	return 0;
+}
+
 static int add_entry(struct walk *w, const char *name, const struct stat *st)
 {
 	struct tree_node *dir = w->level[w->level_cnt - 1].dir, *n = NULL;
@@ -246,8 +271,8 @@ static int add_entry(struct walk *w, const char *name, const struct stat *st)
 		return r;
 	if (S_ISLNK(st->st_mode))
 		r = read_target(w, n);
-	else if (S_ISREG(st->st_mode) && faccessat(w->fd, name, R_OK, AT_EACCESS) < 0)
-		r = fail(w, -errno, "cannot be read"); /* now, and not hours later */
+	else if (S_ISREG(st->st_mode))
+		r = examine_file(w, n);
 	if (r == 0 && w->opt->keep_xattrs)
 		r = read_xattrs(w, n);
 	return r;
@@ -386,10 +411,13 @@ static int start(struct walk *w, int root_fd)
 	return r < 0 ? r : read_entries(w);
 }
 
-static int walk(int root_fd, const struct source_options *opt, struct tree *t, struct diag *d)
+static int walk(struct directory *dir, const struct source_options *opt, struct tree *t,
+                struct diag *d)
 {
-	scoped(walk) struct walk w = { .opt = opt, .tree = t, .d = d, .fd = -1 };
-	int r = start(&w, root_fd);
+	scoped(walk) struct walk w = {
+		.opt = opt, .tree = t, .d = d, .fd = -1, .pointers = &dir->pointers
+	};
+	int r = start(&w, dir->fd);
 
 	while (r == 0 && w.level_cnt > 0) {
 		struct level *top = &w.level[w.level_cnt - 1];
@@ -409,7 +437,7 @@ int directory_open(const char *path, const struct source_options *opt, struct tr
                    struct directory **out, struct diag *d)
 {
 	char quoted[TREE_QUOTE_LEN];
-	scoped(directory) struct directory *dir = malloc(sizeof(*dir));
+	scoped(directory) struct directory *dir = calloc(1, sizeof(*dir));
 
 	if (!dir)
 		return out_of_memory(d);
@@ -417,11 +445,16 @@ int directory_open(const char *path, const struct source_options *opt, struct tr
 	if (dir->fd < 0)
 		return diag_set_errno(d, -errno, "source directory %s",
 		                      text_quote(path, strlen(path), quoted, sizeof(quoted)));
-	int r = walk(dir->fd, opt, t, d);
+	int r = walk(dir, opt, t, d);
 	if (r < 0)
 		return r;
 	*out = take_ptr(dir);
 	return 0;
+}
+
+const struct walk_pointers *directory_pointers(const struct directory *dir)
+{
+	return &dir->pointers;
 }
 
 void directory_close(struct directory *dir)

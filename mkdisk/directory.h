@@ -15,6 +15,7 @@
 #define MODELDISK_DIRECTORY_H
 
 #include "source.h"
+#include "walk.h"
 
 struct directory;
 
@@ -27,6 +28,9 @@ int directory_open(const char *path, const struct source_options *opt, struct tr
                    struct directory **out, struct diag *d) MUST_CHECK;
 void directory_close(struct directory *dir);
 DEFINE_SCOPED(directory, struct directory *, directory_close)
+
+/* Files that are Git LFS pointers: their content was never fetched. */
+const struct walk_pointers *directory_pointers(const struct directory *dir);
 
 /*
  * A descriptor of the regular file n; the caller closes it. -ESTALE unless it is the file that the

@@ -27,6 +27,7 @@ struct git {
 	char *location; /* without credentials */
 	char *scratch;  /* our own repository, removed with the object; or NULL */
 	struct git_tree_lfs lfs;
+	git_oid root; /* of the commit */
 };
 
 static int out_of_memory(struct diag *d)
@@ -89,7 +90,7 @@ static int not_a_commit(const struct git *g, git_object *object, const char *quo
 	                type, hex);
 }
 
-static int find_root(struct git *g, git_oid *root, struct diag *d)
+static int find_root(struct git *g, struct diag *d)
 {
 	char quoted[TEXT_QUOTE_LEN];
 	git_object *object = NULL;
@@ -105,7 +106,7 @@ static int find_root(struct git *g, git_oid *root, struct diag *d)
 	if (code < 0)
 		return git_fail(d, code, "%s: cannot read the commit %s", quoted, g->id);
 	if (git_object_type(object) == GIT_OBJECT_COMMIT)
-		git_oid_cpy(root, git_commit_tree_id((const git_commit *)object));
+		git_oid_cpy(&g->root, git_commit_tree_id((const git_commit *)object));
 	else
 		r = not_a_commit(g, object, quoted, d);
 	git_object_free(object);
@@ -338,7 +339,6 @@ static int git_new(struct git **out, struct diag *d)
 int git_open(const struct git_options *opt, struct tree *t, struct git **out, struct diag *d)
 {
 	scoped(git) struct git *g = NULL;
-	git_oid root;
 	int r = git_new(&g, d);
 
 	if (!g)
@@ -354,11 +354,11 @@ int git_open(const struct git_options *opt, struct tree *t, struct git **out, st
 	int code = git_repository_odb(&g->odb, g->repo);
 	if (code < 0)
 		return git_fail(d, code, "cannot read the repository's objects");
-	r = find_root(g, &root, d);
+	r = find_root(g, d);
 	if (r < 0)
 		return r;
 	struct git_tree_source from = { .repo = g->repo, .odb = g->odb };
-	memcpy(from.root, root.id, sizeof(from.root));
+	memcpy(from.root, g->root.id, sizeof(from.root));
 	r = git_tree_read(&from, opt->source, t, &g->lfs, d);
 	if (r < 0)
 		return r;
@@ -396,6 +396,11 @@ struct tree_node *const *git_lfs_nodes(const struct git *g, size_t *cnt)
 {
 	*cnt = g->lfs.cnt;
 	return g->lfs.node;
+}
+
+const struct walk_pointers *git_pointers(const struct git *g)
+{
+	return &g->lfs.kept;
 }
 
 const char *git_common_dir(const struct git *g)
@@ -470,4 +475,41 @@ int git_blob_read(struct git *g, const struct tree_node *n, void **buf, struct d
 		                quoted, len, n->size);
 	*buf = take_ptr(bytes);
 	return 0;
+}
+
+static int copy_blob(git_odb_object *blob, size_t max, char **text, size_t *len)
+{
+	size_t size = git_odb_object_size(blob);
+	char *copy = size <= max ? malloc(size + 1) : NULL;
+
+	if (!copy)
+		return size <= max ? -ENOMEM : -E2BIG;
+	memcpy(copy, git_odb_object_data(blob), size);
+	copy[size] = '\0';
+	*text = copy;
+	*len = size;
+	return 1;
+}
+
+int git_top_file(struct git *g, const char *name, size_t max, char **text, size_t *len,
+                 struct diag *d)
+{
+	git_odb_object *blob = NULL;
+	git_tree *tree = NULL;
+	int r = 0, code = git_tree_lookup(&tree, g->repo, &g->root);
+	const git_tree_entry *entry = code == 0 ? git_tree_entry_byname(tree, name) : NULL;
+
+	if (entry && git_tree_entry_type(entry) == GIT_OBJECT_BLOB) {
+		code = git_odb_read(&blob, g->odb, git_tree_entry_id(entry));
+		r = code == 0 ? copy_blob(blob, max, text, len) : 0;
+	}
+	git_odb_object_free(blob);
+	git_tree_free(tree);
+	if (code < 0)
+		return git_fail(d, code, "cannot read %s", name);
+	if (r < 0)
+		return diag_set(d, r,
+		                r == -E2BIG ? "%s: longer than %zu bytes" : "%s: out of memory",
+		                name, max);
+	return r;
 }

@@ -14,6 +14,7 @@
 #define MODELDISK_GIT_H
 
 #include "source.h"
+#include "walk.h"
 
 struct git;
 /* What is to be read, and how; borrowed during git_open(). */
@@ -35,6 +36,12 @@ const char *git_location(const struct git *g);
 const char *git_full_id(const struct git *g);
 /* The nodes that git_open() made TREE_CONTENT_LFS. */
 struct tree_node *const *git_lfs_nodes(const struct git *g, size_t *cnt);
+/* The pointers that the exclusions keep as text. */
+const struct walk_pointers *git_pointers(const struct git *g);
+/* The file name in the commit's top directory: 1 with its bytes, malloc'ed, NUL-terminated; 0:
+ * there is none. -E2BIG: longer than max. */
+int git_top_file(struct git *g, const char *name, size_t max, char **text, size_t *len,
+                 struct diag *d) MUST_CHECK;
 /* The directory that holds the repository's objects, also for linked working trees; the working
  * tree, NULL if there is none or the repository was fetched. Both end in '/'. */
 const char *git_common_dir(const struct git *g);

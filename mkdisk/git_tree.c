@@ -210,7 +210,7 @@ static int set_pointer(struct walk *w, struct tree_node *n, const struct lfs_poi
 
 /* A file whose size, or nature, only its bytes tell. */
 static int examine_file(struct walk *w, struct tree_node *n, const git_oid *id,
-                        const struct conversion *c, bool may_be_pointer)
+                        const struct conversion *c, enum exclude_verdict verdict)
 {
 	scoped(object) git_odb_object *blob = NULL;
 	scoped_free void *converted = NULL;
@@ -227,13 +227,17 @@ static int examine_file(struct walk *w, struct tree_node *n, const git_oid *id,
 	r = conversion_apply(c, hex, raw, raw_size, &converted, &size);
 	if (r < 0)
 		return out_of_memory(w->d);
-	if (may_be_pointer && is_pointer(raw, raw_size, converted ? converted : raw, size, &p))
-		return set_pointer(w, n, &p);
 	n->size = size;
+	if (!is_pointer(raw, raw_size, converted ? converted : raw, size, &p))
+		return 0;
+	if (verdict != EXCLUDE_KEEP_POINTER)
+		return set_pointer(w, n, &p);
+	walk_note_pointer(&w->lfs->kept, n);
 	return 0;
 }
 
-static int set_file(struct walk *w, struct tree_node *n, const git_oid *id, bool may_be_pointer)
+static int set_file(struct walk *w, struct tree_node *n, const git_oid *id,
+                    enum exclude_verdict verdict)
 {
 	struct attribute_setting set[ATTRIBUTE_CNT];
 	struct git_tree_blob ref = { 0 };
@@ -250,9 +254,8 @@ static int set_file(struct walk *w, struct tree_node *n, const git_oid *id, bool
 	memcpy(n->oid, &ref, sizeof(ref));
 	n->size = size;
 	n->content = TREE_CONTENT_BLOB;
-	may_be_pointer = may_be_pointer && size <= LFS_POINTER_MAX_LEN;
-	if (may_be_pointer || !conversion_is_none(&ref.conversion))
-		r = examine_file(w, n, id, &ref.conversion, may_be_pointer);
+	if (size <= LFS_POINTER_MAX_LEN || !conversion_is_none(&ref.conversion))
+		r = examine_file(w, n, id, &ref.conversion, verdict);
 	return r;
 }
 
@@ -380,7 +383,7 @@ static int add_entry(struct walk *w, struct level *l, const git_tree_entry *entr
 		return push_level(w, n, id);
 	l->has_entries = true;
 	if (S_ISREG(mode))
-		return set_file(w, n, id, verdict != EXCLUDE_KEEP_POINTER);
+		return set_file(w, n, id, verdict);
 	return S_ISLNK(mode) ? set_link(w, n, id) : 0;
 }
 

@@ -7,6 +7,7 @@
 
 #include "convert.h"
 #include "source.h"
+#include "walk.h"
 
 #define GIT_TREE_ID_LEN 20 /* SHA-1 */
 
@@ -28,11 +29,12 @@ struct git_tree_blob {
 _Static_assert(sizeof(struct git_tree_blob) <= sizeof(((struct tree_node *)NULL)->oid),
                "a blob fits");
 
-/* The nodes that became TREE_CONTENT_LFS, in the order of the walk; node is malloc'ed, also after
- * an error. */
+/* The nodes that became TREE_CONTENT_LFS, in the order of the walk (node is malloc'ed, also after
+ * an error), and the pointers that stay text. */
 struct git_tree_lfs {
 	struct tree_node **node;
 	size_t cnt, cap;
+	struct walk_pointers kept;
 };
 
 /* Adds the entries to t's root. Errors as git_open(). */

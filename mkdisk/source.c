@@ -15,6 +15,8 @@
 #include "credentials.h"
 #include "directory.h"
 #include "git.h"
+#include "lfs_config.h"
+#include "lfs_endpoint.h"
 #include "lfs_store.h"
 #include "text.h"
 #include "url.h"
@@ -155,74 +157,138 @@ static int refuse_missing(const struct tree_node *first, size_t cnt, struct diag
 {
 	char quoted[TREE_QUOTE_LEN];
 
-	return diag_set(d, -ENOENT,
-	                "the content of %zu files, first %s, is in Git LFS and not on this "
-	                "machine, neither beside the repository's objects nor in its working tree: "
-	                "get it with git lfs fetch, or name a server with --lfs-url",
-	                cnt, tree_quote_path(first, quoted, sizeof(quoted)));
+	tree_quote_path(first, quoted, sizeof(quoted));
+	return diag_set(
+	        d, -ENOENT,
+	        "the content of %s (one of %zu files) is in Git LFS and not on this machine, "
+	        "neither beside the repository's objects nor in its working tree: get it with "
+	        "git lfs fetch, or name a server with --lfs-url",
+	        quoted, cnt);
 }
 
-static int find_objects(struct source *s, struct diag *d)
+/* How many objects of the tree are not here, and the first file of them. */
+static int find_objects(struct source *s, const struct tree_node **first, size_t *missing_cnt,
+                        struct diag *d)
 {
-	const struct tree_node *first = NULL;
-	size_t cnt = 0, missing_cnt = 0;
+	size_t cnt = 0;
 	struct tree_node *const *node = git_lfs_nodes(s->git, &cnt);
 	int r = cnt > 0 ? open_store(s, d) : 0;
 
+	*missing_cnt = 0;
 	for (size_t i = 0; r >= 0 && i < cnt; i++) {
 		r = find_object(s, node[i], d);
-		if (r == 0 && missing_cnt++ == 0)
-			first = node[i];
+		if (r == 0 && (*missing_cnt)++ == 0)
+			*first = node[i];
 	}
-	if (r < 0)
-		return r;
-	return missing_cnt > 0 && !s->lfs_url ? refuse_missing(first, missing_cnt, d) : 0;
+	return MIN(r, 0);
 }
 
-/* The server that belongs to a repository's URL: "URL.git/info/lfs" (git-lfs, server-discovery). */
-static int derive_lfs_url(const char *url, char **out, struct diag *d)
-{
-	scoped_free char *plain = url_without_credentials(url);
-
-	if (!plain)
-		return out_of_memory(d);
-	size_t len = strcspn(plain, "?");
-	while (len > 0 && plain[len - 1] == '/')
-		len--;
-	plain[len] = '\0';
-	bool has_suffix = len > 4 && strcmp(plain + len - 4, ".git") == 0;
-	return join(plain, has_suffix ? "/info/lfs" : ".git/info/lfs", out, d);
-}
-
-static int find_servers(struct source *s, const char *spec, const struct source_options *opt,
+/* What the repository would leave out of every clone is no business of those who make a disk. */
+static int check_config(const struct lfs_config *config, const struct source_options *opt,
                         struct diag *d)
+{
+	const char *list = config->fetch_include ? config->fetch_include : config->fetch_exclude;
+	const char *key = config->fetch_include ? "lfs.fetchinclude" : "lfs.fetchexclude";
+	char quoted[TEXT_QUOTE_LEN], sentence[TEXT_QUOTE_LEN + 100];
+
+	if (!list)
+		return 0;
+	text_quote(list, strlen(list), quoted, sizeof(quoted));
+	if (opt->keep_pointers)
+		return diag_set(d, -EOPNOTSUPP,
+		                LFS_CONFIG_NAME
+		                ": %s = %s, with which the reference leaves pointers, "
+		                "is not supported with --exclude-mode=privatemode",
+		                key, quoted);
+	snprintf(sentence, sizeof(sentence), LFS_CONFIG_NAME ": %s = %s is not heeded", key,
+	         quoted);
+	if (opt->note)
+		opt->note(opt->note_ctx, sentence);
+	return 0;
+}
+
+static int read_config(struct source *s, struct lfs_config *out, struct diag *d)
+{
+	scoped_free char *text = NULL;
+	size_t len = 0;
+	int r = git_top_file(s->git, LFS_CONFIG_NAME, LFS_CONFIG_MAX_LEN, &text, &len, d);
+
+	return r > 0 ? lfs_config_parse(text, len, out, d) : r;
+}
+
+/* Who has what is not here. */
+static int find_lfs(struct source *s, const char *spec, const struct source_options *opt,
+                    struct diag *d)
+{
+	scoped(lfs_config) struct lfs_config config = { 0 };
+	const struct tree_node *first = NULL;
+	size_t missing_cnt = 0;
+	int r = find_objects(s, &first, &missing_cnt, d);
+
+	if (r == 0)
+		r = read_config(s, &config, d);
+	if (r == 0)
+		r = check_config(&config, opt, d);
+	if (r < 0 || missing_cnt == 0)
+		return r;
+	struct lfs_endpoint_options where = { .source_url = url_is_http(spec) ? spec : NULL,
+		                              .lfs_url = opt->lfs_url,
+		                              .configured = config.url };
+	r = lfs_endpoint(&where, &s->lfs_url, d);
+	if (r == 0 && !s->lfs_url)
+		return refuse_missing(first, missing_cnt, d);
+	return r;
+}
+
+static int open_credentials(struct source *s, const char *spec, const struct source_options *opt,
+                            struct diag *d)
 {
 	struct credentials_options servers = { .source_url = url_is_http(spec) ? spec : NULL,
 		                               .lfs_url = opt->lfs_url,
 		                               .token = opt->git_token };
-	int r = 0;
 
 	if (!servers.source_url && !servers.lfs_url)
 		return 0;
-	r = credentials_new(&servers, &s->credentials, d);
-	if (r < 0)
-		return r;
-	if (!opt->lfs_url)
-		return derive_lfs_url(spec, &s->lfs_url, d);
-	s->lfs_url = url_without_credentials(opt->lfs_url);
-	return s->lfs_url ? 0 : out_of_memory(d);
+	return credentials_new(&servers, &s->credentials, d);
 }
 
 static int open_commit(struct source *s, const char *spec, const char *commit,
                        const struct source_options *opt, struct diag *d)
 {
 	struct git_options git = { .spec = spec, .commit = commit, .source = opt };
-	int r = find_servers(s, spec, opt, d);
 
+	if (opt->keep_owners)
+		return diag_set(d, -EINVAL,
+		                "--owner=keep: a commit does not say whom its files belong to");
+	int r = open_credentials(s, spec, opt, d);
 	git.credentials = s->credentials;
 	if (r == 0)
 		r = git_open(&git, s->tree, &s->git, d);
-	return r < 0 ? r : find_objects(s, d);
+	return r < 0 ? r : find_lfs(s, spec, opt, d);
+}
+
+/* What nobody who loads a model expects in the place of its weights. */
+static int check_pointers(const struct source *s, const struct source_options *opt, struct diag *d)
+{
+	const struct walk_pointers *p = s->git ? git_pointers(s->git) : directory_pointers(s->dir);
+	char quoted[TREE_QUOTE_LEN], sentence[TREE_QUOTE_LEN + 200];
+
+	if (p->cnt == 0)
+		return 0;
+	tree_quote_path(p->first, quoted, sizeof(quoted));
+	if (!opt->keep_pointers)
+		return diag_set(d, -EUCLEAN,
+		                "%s (one of %zu files) is a Git LFS pointer, not the content that "
+		                "belongs there: fetch that with git lfs pull, leave it out with "
+		                "--exclude, or keep the pointer as the reference does with "
+		                "--exclude-mode=privatemode",
+		                quoted, p->cnt);
+	snprintf(sentence, sizeof(sentence),
+	         "%s (one of %zu files) enters the disk as a Git LFS pointer, without its content",
+	         quoted, p->cnt);
+	if (opt->warn)
+		opt->warn(opt->note_ctx, sentence);
+	return 0;
 }
 
 int source_open(const char *spec, const char *commit, const struct source_options *opt,
@@ -249,6 +315,8 @@ int source_open(const char *spec, const char *commit, const struct source_option
 	if (path)
 		spec = path;
 	r = commit ? open_commit(s, spec, commit, opt, d) : open_directory(s, spec, opt, d);
+	if (r == 0)
+		r = check_pointers(s, opt, d);
 	if (r < 0)
 		return r;
 	*out = take_ptr(s);

@@ -33,8 +33,12 @@ struct source_options {
 	unsigned retries; /* of one request; and seconds without a byte that are borne, 0: 30 */
 	unsigned stall_s;
 	const atomic_bool *stop; /* becomes true: -EINTR */
-	/* What a person who waits should know. */
+	/* Git LFS pointers that stand for themselves are kept, and warned of. Not refused, and
+	 * .lfsconfig refused where the reference would make them: EXCLUDE_PRIVATEMODE */
+	bool keep_pointers;
+	/* What a person who waits should know; and what one should know who uses the disk. */
 	void (*note)(void *ctx, const char *sentence);
+	void (*warn)(void *ctx, const char *sentence);
 	void *note_ctx;
 };
 
@@ -52,10 +56,12 @@ struct source;
  * on this machine, beside the repository's objects and in its working tree; who has the rest is
  * source_lfs_url()'s to say.
  *
- * -EUCLEAN: what git allows and a file system must not (names), or damage; -EBADMSG: an object that
- * is not what its id says; -EINVAL: a commit that is not a full id or missing, a URL that is not
- * understood; -ENOENT: no such commit, or LFS objects that are nowhere to be had; -EACCES, -EIO:
- * network.
+ * A file that is a Git LFS pointer, and not its content, is refused by its name.
+ *
+ * -EUCLEAN: what git allows and a file system must not (names), pointers, or damage; -EBADMSG: an
+ * object that is not what its id says; -EINVAL: a commit that is not a full id or missing, a URL
+ * that is not understood; -ENOENT: no such commit, or LFS objects that are nowhere to be had;
+ * -EACCES, -EIO: network.
  */
 int source_open(const char *spec, const char *commit, const struct source_options *opt,
                 struct source **out, struct diag *d) MUST_CHECK;

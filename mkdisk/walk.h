@@ -31,6 +31,17 @@ void walk_path_leave(struct walk_path *p);
 enum exclude_verdict walk_verdict(const struct walk_path *p, const struct source_options *opt,
                                   bool is_dir);
 
+/* Git LFS pointers that stand for themselves. */
+struct walk_pointers {
+	const struct tree_node *first; /* NULL: none */
+	size_t cnt;
+};
+static inline void walk_note_pointer(struct walk_pointers *p, const struct tree_node *n)
+{
+	if (p->cnt++ == 0)
+		p->first = n;
+}
+
 /* A descriptor for reading the file at path below dir_fd, no link being followed on the way; or a
  * negative errno. path is cut up. */
 int walk_open_below(int dir_fd, char *path) MUST_CHECK;

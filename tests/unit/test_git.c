@@ -515,7 +515,7 @@ static void content_that_is_nowhere_is_refused(void **state)
 	list_file(&r, &top, "no.bin", POINTER "\nx");
 	list(&top, "40000", "sub", tree_of(&r, &sub));
 	const char *text = refusal(&r, &top, -ENOENT);
-	assert_non_null(strstr(text, "2 files"));
+	assert_non_null(strstr(text, "one of 2 files"));
 	assert_non_null(strstr(text, "\"a.bin\""));
 	drop_repo(&r);
 }
@@ -608,12 +608,18 @@ static void object_of_another_size_is_none(void **state)
 	drop_repo(&r);
 }
 
+static void keep_sentence(void *ctx, const char *sentence)
+{
+	snprintf(ctx, 256, "%s", sentence);
+}
+
 static void excluded_pointers_stay_as_text(void **state)
 {
 	struct repo r = new_repo();
 	struct listing sub = { .len = 0 }, top = { .len = 0 };
 	scoped(exclude) struct exclude *x = NULL;
 	struct source_options opt = { 0 };
+	char warning[256] = "";
 	(void)state;
 
 	list_file(&r, &sub, "b.bin", POINTER);
@@ -623,12 +629,60 @@ static void excluded_pointers_stay_as_text(void **state)
 	assert_int_equal(exclude_new(EXCLUDE_PRIVATEMODE, &x), 0);
 	assert_int_equal(exclude_add(x, "*.bin", NULL), 0);
 	opt.exclude = x;
+	opt.keep_pointers = true;
+	opt.warn = keep_sentence;
+	opt.note_ctx = warning;
 	{
 		scoped(source) struct source *s = open_commit(&r, id, &opt);
 
 		assert_null(find(s, "a.bin"));
 		assert_text(s, "sub/b.bin", POINTER);
 	}
+	assert_non_null(strstr(warning, "one of 1 files"));
+	assert_non_null(strstr(warning, "\"sub/b.bin\""));
+	drop_repo(&r);
+}
+
+static void lfsconfig_may_not_lead_to_another_host(void **state)
+{
+	struct repo r = new_repo();
+	struct listing l = { .len = 0 };
+	struct source_options opt = { .lfs_url = "http://127.0.0.1:1/lfs" };
+	char note[256] = "", oid[65];
+	struct source *s = NULL;
+	struct diag d = DIAG_INIT;
+	(void)state;
+
+	list_file(&r, &l, ".lfsconfig",
+	          "[lfs]\n\turl = https://evil.example/\n\tfetchexclude = *.bin\n");
+	list_file(&r, &l, "a.bin", pointer_to("content", oid));
+	git_oid id = commit_listing(&r, &l);
+	/* this repository has no host */
+	assert_int_equal(try_open(r.path, hex_of(id), NULL, &s, &d), -ENOENT);
+	opt.note = keep_sentence;
+	opt.note_ctx = note;
+	assert_int_equal(try_open(r.path, hex_of(id), &opt, &s, &d), 0);
+	assert_string_equal(source_lfs_url(s), opt.lfs_url);
+	assert_false(source_has_object(s, need(s, "a.bin")));
+	assert_non_null(strstr(note, "fetchexclude"));
+	source_close(s);
+	/* the reference would leave a pointer */
+	opt.keep_pointers = true;
+	assert_int_equal(try_open(r.path, hex_of(id), &opt, &s, &d), -EOPNOTSUPP);
+	drop_repo(&r);
+}
+
+static void commit_has_no_owners_to_keep(void **state)
+{
+	struct repo r = new_repo();
+	struct listing l = { .len = 0 };
+	struct source_options opt = { .keep_owners = true };
+	struct source *s = NULL;
+	struct diag d = DIAG_INIT;
+	(void)state;
+
+	list_file(&r, &l, "a", "x");
+	assert_int_equal(try_open(r.path, hex_of(commit_listing(&r, &l)), &opt, &s, &d), -EINVAL);
 	drop_repo(&r);
 }
 
@@ -1128,11 +1182,6 @@ static void old_servers_give_what_references_lead_to(void **state)
 	drop_hub(&h);
 }
 
-static void keep_note(void *ctx, const char *sentence)
-{
-	snprintf(ctx, 256, "%s", sentence);
-}
-
 static void reference_is_taken_when_allowed_and_said(void **state)
 {
 	static const char *const names[] = { "main", "refs/heads/main", "heads/main", "v1",
@@ -1155,7 +1204,7 @@ static void reference_is_taken_when_allowed_and_said(void **state)
 		const char *name = names[i / 3];
 		char url[128], note[256] = "";
 		struct source_options opt = { .allow_ref = true,
-			                      .note = keep_note,
+			                      .note = keep_sentence,
 			                      .note_ctx = note };
 		struct source *s = NULL;
 
@@ -1374,6 +1423,8 @@ int main(void)
 		cmocka_unit_test(object_that_goes_away_is_missed),
 		cmocka_unit_test(object_of_another_size_is_none),
 		cmocka_unit_test(excluded_pointers_stay_as_text),
+		cmocka_unit_test(lfsconfig_may_not_lead_to_another_host),
+		cmocka_unit_test(commit_has_no_owners_to_keep),
 		cmocka_unit_test(pointer_nodes_carry_id_and_size),
 		cmocka_unit_test(pointer_with_extensions_is_refused),
 		cmocka_unit_test(only_a_full_commit_id_is_a_commit),
