@@ -3,10 +3,10 @@
 # packages_need PURPOSE... installs what is missing, as root; an ordinary user is told the command.
 
 packages_build="gcc libc6-dev meson ninja-build pkg-config libfuse3-dev libssl-dev libgit2-dev \
-    libcurl4-openssl-dev libjansson-dev libcryptsetup-dev"
+    libcurl4-openssl-dev libjansson-dev libcryptsetup-dev go-md2man"
 packages_quickstart="fuse3 git git-lfs jq python3"
 packages_tests="libcmocka-dev clang llvm lld libclang-rt-dev cppcheck clang-tidy clang-format valgrind \
-    erofs-utils cryptsetup-bin gdisk fdisk nginx-light fio mtree-netbsd socat python3-yaml systemd attr acl procps psmisc util-linux zstd openssl binutils"
+    erofs-utils cryptsetup-bin gdisk fdisk nginx-light fio mtree-netbsd socat python3-yaml systemd zsh mandoc attr acl procps psmisc util-linux zstd openssl binutils"
 
 packages_need() {
     packages_wanted=

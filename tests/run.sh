@@ -115,6 +115,8 @@ conf_static() { # layers, command line against manuals, documents, formatting, c
     check "layers" tests/check_layers.sh
     check "documents" tests/check_docs.sh
     CC=gcc build build-gcc && check "command line" tests/check_cli.sh build-gcc
+    check "completion" tests/check_completion.sh build-gcc
+    check "manuals" tests/check_manuals.sh build-gcc
     check "hardening of the binaries" tests/check_hardening.sh build-gcc
     check "formatting" sh -c "git ls-files '*.c' '*.h' | xargs clang-format --dry-run -Werror"
     # cppcheck does not know the cleanup attribute: it takes every scope-bound object for a leak
