@@ -302,7 +302,7 @@ void part_close(struct part *p)
 	if (!p)
 		return;
 	if (p->has_name && !is_kept(p)) {
-		if (p->journal)
+		if (p->journal_fd >= 0)
 			unlinkat(p->dir_fd, p->journal_name, 0);
 		unlinkat(p->dir_fd, p->part_name, 0);
 	}
