@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 
 struct blk {
 	const struct blk_ops *ops;
@@ -100,28 +101,49 @@ int blk_of_memory(const void *bytes, size_t len, const char *name, struct blk **
 
 /* ---- files and block devices ---- */
 
-/* The store is the descriptor itself. */
-static void *ctx_of_fd(int fd)
+/* Reads from this length on may go past the page cache. */
+#define MIN_DIRECT_LEN (64 * KIB)
+/* What O_DIRECT wants of offset, length and memory: at most this, on all devices there are. */
+#define DIRECT_ALIGN 4096
+
+struct file {
+	int fd, direct_fd; /* direct_fd: with O_DIRECT; -1: never */
+	enum blk_direct how;
+};
+
+/*
+ * Are all bytes of the range in the page cache? cachestat(2), Linux 6.5; not told before, and not
+ * to users who may not write to the file.
+ */
+static bool is_cached(int fd, uint64_t off, uint64_t len)
 {
-	return (void *)(intptr_t)fd;
+	struct {
+		uint64_t off, len;
+	} range = { .off = off, .len = len };
+	struct {
+		uint64_t cached, dirty, writeback, evicted, recently_evicted; /* pages */
+	} found;
+	uint64_t page_len = (uint64_t)sysconf(_SC_PAGESIZE);
+
+	return syscall(BLK_NR_CACHESTAT, fd, &range, &found, 0) == 0 &&
+	       found.cached * page_len >= len;
 }
 
-static int fd_of_ctx(void *ctx)
+static bool goes_direct(const struct file *f, uint64_t off, const void *buf, size_t len)
 {
-	return (int)(intptr_t)ctx;
+	return f->direct_fd >= 0 && len >= MIN_DIRECT_LEN &&
+	       (off | len | (uintptr_t)buf) % DIRECT_ALIGN == 0 &&
+	       (f->how == BLK_DIRECT_YES || !is_cached(f->fd, off, len));
 }
 
 /*
  * pread(2) rather than a mapping: a file cut short behind our back must give an error, not SIGBUS,
  * and bytes must not change between being hashed and being returned.
  */
-static int file_read(void *ctx, uint64_t off, void *buf, size_t len)
+static int read_all(int fd, uint64_t off, uint8_t *buf, size_t len)
 {
-	int fd = fd_of_ctx(ctx);
-	uint8_t *p = buf;
-
 	while (len > 0) {
-		ssize_t n = pread(fd, p, len, (off_t)off);
+		ssize_t n = pread(fd, buf, len, (off_t)off);
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -129,16 +151,32 @@ static int file_read(void *ctx, uint64_t off, void *buf, size_t len)
 			return -errno;
 		if (n == 0)
 			return -EIO;
-		p += n;
+		buf += n;
 		off += (uint64_t)n;
 		len -= (size_t)n;
 	}
 	return 0;
 }
 
+static int file_read(void *ctx, uint64_t off, void *buf, size_t len)
+{
+	const struct file *f = ctx;
+	int r = -EINVAL;
+
+	if (goes_direct(f, off, buf, len))
+		r = read_all(f->direct_fd, off, buf, len);
+	/* EINVAL: a device that wants more of the alignment, or an end inside a sector */
+	return r == -EINVAL ? read_all(f->fd, off, buf, len) : r;
+}
+
 static void file_close(void *ctx)
 {
-	close(fd_of_ctx(ctx));
+	struct file *f = ctx;
+
+	close(f->fd);
+	if (f->direct_fd >= 0)
+		close(f->direct_fd);
+	free(f);
 }
 
 static const struct blk_ops file_ops = { .read = file_read, .close = file_close };
@@ -184,15 +222,17 @@ static int measure(int fd, const char *name, uint64_t *size, uint32_t *sector_le
 
 int blk_open_fd(int fd, const char *name, struct blk **out, struct diag *d)
 {
+	scoped_free struct file *f = calloc(1, sizeof(*f));
 	uint64_t size = 0;
 	uint32_t sector_len = 0;
 	int r = measure(fd, name, &size, &sector_len, d);
 
 	if (r < 0)
 		return r;
-	r = blk_new(&file_ops, ctx_of_fd(fd), size, name, out);
+	r = f ? blk_new(&file_ops, f, size, name, out) : -ENOMEM;
 	if (r < 0)
 		return diag_set(d, r, "%s: out of memory", name);
+	*take_ptr(f) = (struct file){ .fd = fd, .direct_fd = -1 };
 	(*out)->sector_len = sector_len;
 	return 0;
 }
@@ -212,9 +252,32 @@ int blk_open(const char *path, struct blk **out, struct diag *d)
 	return 0;
 }
 
+void blk_set_direct(struct blk *b, enum blk_direct how)
+{
+	struct file *f = b->ctx;
+	char path[32];
+
+	if (b->ops != &file_ops)
+		return;
+	f->how = how;
+	scope_close(&f->direct_fd);
+	f->direct_fd = -1;
+	if (how == BLK_DIRECT_NO)
+		return;
+	/* O_DIRECT belongs to the open file, and this one must be the same file whatever its name
+	 */
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", f->fd);
+	f->direct_fd = open(path, O_RDONLY | O_CLOEXEC | O_DIRECT);
+}
+
 int blk_fd(const struct blk *b)
 {
-	return b->ops == &file_ops ? fd_of_ctx(b->ctx) : -1;
+	return b->ops == &file_ops ? ((const struct file *)b->ctx)->fd : -1;
+}
+
+int blk_direct_fd(const struct blk *b)
+{
+	return b->ops == &file_ops ? ((const struct file *)b->ctx)->direct_fd : -1;
 }
 
 /* ---- reading ---- */

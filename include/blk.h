@@ -30,6 +30,18 @@ struct blk_ops {
 int blk_open(const char *path, struct blk **out, struct diag *d) MUST_CHECK;
 /* The same over a descriptor that blk takes over on success. name is copied. */
 int blk_open_fd(int fd, const char *name, struct blk **out, struct diag *d) MUST_CHECK;
+
+/*
+ * Whether long reads of a file or device go past the kernel's page cache, so that what they bring
+ * is not held in memory twice. AUTO: past it, unless the kernel says that all the bytes asked for
+ * are in it already. Short reads always use it, because what is small is read again or has
+ * neighbours that will be. Until this is called, and wherever going past it is not possible (file
+ * systems without O_DIRECT, alignment), it is used.
+ */
+#define BLK_NR_CACHESTAT 451 /* how the kernel is asked; not in headers older than Linux 6.5 */
+enum blk_direct { BLK_DIRECT_AUTO, BLK_DIRECT_YES, BLK_DIRECT_NO };
+/* Start-up only; holds for sub-ranges too. Without effect on other stores. */
+void blk_set_direct(struct blk *b, enum blk_direct how);
 /* Over any store. Takes ctx on success (blk_close calls ops->close). ops is borrowed, name is
  * copied. */
 int blk_new(const struct blk_ops *ops, void *ctx, uint64_t size, const char *name, struct blk **out)
@@ -58,7 +70,9 @@ const char *blk_name(const struct blk *b);
 uint32_t blk_sector_len(const struct blk *b);
 /* The offset of byte 0 of b in the outermost blk, for messages that name places on the disk. */
 uint64_t blk_base_off(const struct blk *b);
-/* The descriptor under a file or device (for posix_fadvise, O_DIRECT probing), or -1. Borrowed. */
+/* The descriptor under a file or device, or -1. Borrowed. */
 int blk_fd(const struct blk *b);
+/* The same, for the reads that go past the page cache; -1 as long as there are none. */
+int blk_direct_fd(const struct blk *b);
 
 #endif

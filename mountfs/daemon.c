@@ -431,15 +431,15 @@ static int outcome(struct daemon *dm, bool was_ready, struct diag *d)
 /* After this only descriptors that exist are used, and nothing is opened, connected or executed. */
 static int close_sandbox(struct daemon *dm, struct mount *m, int syslog_fd, struct diag *d)
 {
-	int keep[MOUNT_FDS + 10];
+	int keep[MOUNT_FDS + IMAGE_FDS + 8];
 	size_t cnt;
 	int r = mount_delegate_end(m, d);
 
 	if (r < 0)
 		return r;
 	cnt = mount_fds(m, keep);
-	keep[cnt++] = dm->o.disk_fd[0];
-	keep[cnt++] = dm->o.disk_fd[1];
+	for (size_t i = 0; i < IMAGE_FDS; i++)
+		keep[cnt++] = dm->o.disk_fd[i];
 	keep[cnt++] = dm->event_fd;
 	keep[cnt++] = dm->signal_fd;
 	keep[cnt++] = dm->manager_fd;

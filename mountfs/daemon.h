@@ -29,8 +29,7 @@ struct daemon_options {
 	int stats_fd;              /* listens: stats.h; -1: none */
 	struct stats_source stats; /* besides what the daemon counts itself */
 	bool no_sandbox;
-	int disk_fd[2]; /* what is served, and its hash device: all of the disk that a sandbox keeps
-	                 */
+	int disk_fd[IMAGE_FDS]; /* all of the disk that a sandbox keeps */
 };
 
 struct daemon;

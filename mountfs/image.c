@@ -133,8 +133,10 @@ int image_open(const char *path, const struct image_options *o, struct image **o
 
 	if (r == 0 && o->hash_device)
 		r = blk_open(o->hash_device, &hash_disk, d);
-	if (r == 0)
+	if (r == 0) {
+		blk_set_direct(disk, o->direct);
 		r = image_open_blk(disk, hash_disk, o, out, d);
+	}
 	if (r < 0)
 		return r;
 	take_ptr(disk);
@@ -170,10 +172,12 @@ const char *image_layout(const struct image *img)
 	return img->layout.text;
 }
 
-void image_fds(const struct image *img, int out[2])
+void image_fds(const struct image *img, int out[IMAGE_FDS])
 {
 	out[0] = blk_fd(img->disk);
-	out[1] = img->hash_disk ? blk_fd(img->hash_disk) : -1;
+	out[1] = blk_direct_fd(img->disk);
+	out[2] = img->hash_disk ? blk_fd(img->hash_disk) : -1;
+	out[3] = img->hash_disk ? blk_direct_fd(img->hash_disk) : -1;
 }
 
 bool image_used_backup_table(const struct image *img)

@@ -39,6 +39,7 @@ struct image_options {
 	 */
 	bool proof_only;
 
+	enum blk_direct direct;       /* of the disk; the hash device is read through the cache */
 	struct verity_options verity; /* cache and failure hook */
 };
 
@@ -61,8 +62,9 @@ const struct erofs *image_erofs(const struct image *img); /* NULL: proof_only */
 const struct vblk *image_vblk(const struct image *img);
 /* Where the areas were found, in words: "partitions 1 and 2", "flat". */
 const char *image_layout(const struct image *img);
-/* The descriptors that reading needs: of the disk, and of the hash device or -1. */
-void image_fds(const struct image *img, int out[2]);
+/* The descriptors that reading needs, of the disk and of the hash device; some may be -1. */
+#define IMAGE_FDS 4
+void image_fds(const struct image *img, int out[IMAGE_FDS]);
 /* The primary partition table was bad or absent, and the backup was used. */
 bool image_used_backup_table(const struct image *img);
 

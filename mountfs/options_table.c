@@ -159,6 +159,10 @@ const struct option_spec option_specs[] = {
 	  .max = OPTIONS_MAX_THREADS, .help = "threads that serve requests (default: 2 per CPU)" },
 	{ OPTION_SIZE, "cache-size", .value = "SIZE", AT(image.verity.cache_len), .min = 1,
 	  .max = UINT64_MAX, .help = "memory for proven hash blocks (default 64M)" },
+	{ OPTION_CHOICE, "direct", .value = "auto|yes|no", AT(image.direct),
+	  .help = "read the disk past the page cache, so that no\n"
+	          "byte is in it twice; auto (default): but take\n"
+	          "what is in it already" },
 
 	{ OPTION_HEADING, .help = "The process" },
 	{ OPTION_FLAG, "foreground", 'f', AT(foreground), .help = "stay in the foreground" },

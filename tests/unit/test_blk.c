@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #define FILE_LEN 10000
@@ -62,6 +63,122 @@ static void file_gives_its_bytes_size_and_name(void **state)
 	assert_memory_equal(buf, f->bytes, FILE_LEN);
 	assert_int_equal(blk_read(b, 4321, buf, 1234, &d), 0);
 	assert_memory_equal(buf, f->bytes + 4321, 1234);
+}
+
+/* ---- past the page cache ---- */
+
+#define LONG_LEN (256 * KIB)
+
+/* A file of LONG_LEN bytes and one, none of it in the page cache any more. */
+static int make_cold_file(const struct fixture *f, char path[600], uint8_t *bytes)
+{
+	int fd;
+
+	snprintf(path, 600, "%s/cold.img", f->dir);
+	support_fill(bytes, LONG_LEN + 1, 2);
+	fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, bytes, LONG_LEN + 1), LONG_LEN + 1);
+	assert_int_equal(fsync(fd), 0);
+	assert_int_equal(posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED), 0);
+	return fd;
+}
+
+/* Pages of the first LONG_LEN bytes in the page cache, or -1 where nobody tells. */
+static int64_t cached_pages(int fd)
+{
+	uint64_t range[2] = { 0, LONG_LEN }, found[5];
+
+	return syscall(BLK_NR_CACHESTAT, fd, range, found, 0) < 0 ? -1 : (int64_t)found[0];
+}
+
+static void long_reads_leave_nothing_in_the_page_cache(void **state)
+{
+	uint8_t *bytes = malloc(LONG_LEN + 1), *buf = aligned_alloc(4096, LONG_LEN);
+	int64_t all = LONG_LEN / sysconf(_SC_PAGESIZE);
+	char path[600];
+	scoped_fd int fd = make_cold_file(*state, path, bytes);
+
+	for (int how = BLK_DIRECT_AUTO; how <= BLK_DIRECT_NO; how++) {
+		scoped(blk) struct blk *b = NULL;
+		int64_t cached;
+
+		assert_int_equal(blk_open(path, &b, NULL), 0);
+		blk_set_direct(b, (enum blk_direct)how);
+		assert_int_equal(blk_direct_fd(b) >= 0, how != BLK_DIRECT_NO);
+		assert_int_equal(blk_read(b, 0, buf, LONG_LEN, NULL), 0);
+		assert_memory_equal(buf, bytes, LONG_LEN);
+		cached = cached_pages(fd);
+		if (cached >= 0)
+			assert_int_equal(cached, how == BLK_DIRECT_NO ? all : 0);
+	}
+	/* now it is in the cache: wherever it comes from, it is the same */
+	for (int how = BLK_DIRECT_AUTO; how <= BLK_DIRECT_NO; how++) {
+		scoped(blk) struct blk *b = NULL;
+
+		assert_int_equal(blk_open(path, &b, NULL), 0);
+		blk_set_direct(b, (enum blk_direct)how);
+		memset(buf, 0, LONG_LEN);
+		assert_int_equal(blk_read(b, 0, buf, LONG_LEN, NULL), 0);
+		assert_memory_equal(buf, bytes, LONG_LEN);
+	}
+	free(bytes);
+	free(buf);
+}
+
+static void what_direct_reads_cannot_do_goes_through_the_cache(void **state)
+{
+	uint8_t *bytes = malloc(LONG_LEN + 1), *buf = aligned_alloc(4096, LONG_LEN + 4096);
+	scoped(blk) struct blk *b = NULL;
+	scoped(blk) struct blk *sub = NULL;
+	char path[600];
+	scoped_fd int fd = make_cold_file(*state, path, bytes);
+
+	assert_int_equal(blk_open(path, &b, NULL), 0);
+	blk_set_direct(b, BLK_DIRECT_YES);
+	/* offset, length and memory that O_DIRECT would refuse */
+	assert_int_equal(blk_read(b, 1, buf, LONG_LEN, NULL), 0);
+	assert_memory_equal(buf, bytes + 1, LONG_LEN);
+	assert_int_equal(blk_read(b, 0, buf, LONG_LEN - 7, NULL), 0);
+	assert_memory_equal(buf, bytes, LONG_LEN - 7);
+	assert_int_equal(blk_read(b, 0, buf + 3, LONG_LEN, NULL), 0);
+	assert_memory_equal(buf + 3, bytes, LONG_LEN);
+	/* a range that is aligned in itself, but not on the disk */
+	assert_int_equal(blk_sub(b, 513, LONG_LEN - 513, "part", &sub, NULL), 0);
+	assert_int_equal(blk_read(sub, 0, buf, 128 * KIB, NULL), 0);
+	assert_memory_equal(buf, bytes + 513, 128 * KIB);
+	assert_int_equal(blk_direct_fd(sub), blk_direct_fd(b));
+	free(bytes);
+	free(buf);
+}
+
+static void a_file_that_shrinks_under_direct_reads_is_an_error(void **state)
+{
+	uint8_t *bytes = malloc(LONG_LEN + 1), *buf = aligned_alloc(4096, LONG_LEN);
+	scoped(blk) struct blk *b = NULL;
+	struct diag d = DIAG_INIT;
+	char path[600];
+	scoped_fd int fd = make_cold_file(*state, path, bytes);
+
+	assert_int_equal(blk_open(path, &b, NULL), 0);
+	blk_set_direct(b, BLK_DIRECT_YES);
+	for (off_t len = LONG_LEN - 1; len > 0; len /= 3) {
+		assert_int_equal(ftruncate(fd, len), 0);
+		assert_int_equal(blk_read(b, 0, buf, LONG_LEN, &d), -EIO);
+		assert_non_null(strstr(d.text, "shrunk"));
+	}
+	free(bytes);
+	free(buf);
+}
+
+static void only_files_can_be_read_directly(void **state)
+{
+	scoped(blk) struct blk *b = NULL;
+
+	(void)state;
+	assert_int_equal(blk_of_memory("x", 1, "memory", &b), 0);
+	blk_set_direct(b, BLK_DIRECT_YES);
+	assert_int_equal(blk_direct_fd(b), -1);
 }
 
 static void interrupted_and_short_reads_are_continued(void **state)
@@ -347,6 +464,10 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		ON_FILE(file_gives_its_bytes_size_and_name),
+		ON_FILE(long_reads_leave_nothing_in_the_page_cache),
+		ON_FILE(what_direct_reads_cannot_do_goes_through_the_cache),
+		ON_FILE(a_file_that_shrinks_under_direct_reads_is_an_error),
+		cmocka_unit_test(only_files_can_be_read_directly),
 		ON_FILE(interrupted_and_short_reads_are_continued),
 		ON_FILE(nothing_outside_the_range_is_ever_read),
 		ON_FILE(file_that_shrinks_gives_eio_and_says_so),
