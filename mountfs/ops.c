@@ -9,6 +9,8 @@
  */
 #include "ops.h"
 
+#include "ahead.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -33,6 +35,7 @@ struct ops {
 	const struct image *img;
 	struct failures *failures;
 	struct ops_hooks hooks;
+	struct ahead *ahead;
 	pthread_mutex_t lock;   /* guards handles */
 	struct handle *handles; /* open ones: when a mount ends, the kernel does not release them */
 };
@@ -48,7 +51,7 @@ static _Thread_local struct ops_thread *self;
 int ops_new(const struct image *img, struct failures *failures, const struct ops_hooks *hooks,
             struct ops **out)
 {
-	struct ops *ops = calloc(1, sizeof(*ops));
+	scoped(ops) struct ops *ops = calloc(1, sizeof(*ops));
 
 	if (!ops)
 		return -ENOMEM;
@@ -56,7 +59,9 @@ int ops_new(const struct image *img, struct failures *failures, const struct ops
 	ops->failures = failures;
 	ops->hooks = *hooks;
 	pthread_mutex_init(&ops->lock, NULL);
-	*out = ops;
+	if (ahead_new(image_erofs(img), hooks->thread_cnt, &ops->ahead) < 0)
+		return -ENOMEM;
+	*out = take_ptr(ops);
 	return 0;
 }
 
@@ -90,6 +95,7 @@ void ops_free(struct ops *ops)
 	while (ops->handles)
 		free_handle(ops, ops->handles);
 	pthread_mutex_destroy(&ops->lock);
+	ahead_free(ops->ahead);
 	free(ops);
 }
 
@@ -440,7 +446,8 @@ static void ops_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
                      struct fuse_file_info *fi)
 {
 	struct request q = begin(req, ino);
-	int64_t got;
+	struct ahead_answer answer;
+	int r;
 
 	q.inode = &handle_of(fi)->inode;
 	q.off = (uint64_t)off;
@@ -449,11 +456,14 @@ static void ops_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 		fuse_reply_err(req, EINVAL);
 		return;
 	}
-	got = erofs_read(q.fs, q.inode, q.off, self->buf, size, q.diag);
-	if (got < 0)
-		reply_failure(&q, (int)got);
-	else
-		fuse_reply_buf(req, (const char *)self->buf, (size_t)got);
+	r = ahead_read(q.ops->ahead, q.inode, q.off, self->buf, size, &answer, q.diag);
+	if (r < 0) {
+		reply_failure(&q, r);
+		return;
+	}
+	fuse_reply_iov(req, answer.part, (int)answer.part_cnt);
+	ahead_release(q.ops->ahead, &answer);
+	ahead_work(q.ops->ahead);
 }
 
 /* ---- listing ---- */
