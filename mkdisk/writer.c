@@ -19,7 +19,7 @@
 
 /* Less than this is cheaper in the page cache, where the kernel puts neighbours together. */
 #define DIRECT_MIN_LEN (256 * KIB)
-/* What is written of a large disk through the page cache is dropped from it in steps of this. */
+/* What is written of a large disk is dropped from the page cache in steps of this. */
 #define DROP_CACHE_STEP (64 * MIB)
 
 struct writer {
@@ -30,7 +30,7 @@ struct writer {
 	atomic_bool claim_space; /* until it is refused */
 	atomic_bool may_clone;   /* until it is refused */
 	bool is_large;           /* for this machine: would fill much of the page cache */
-	atomic_ullong cached;    /* bytes written through the page cache */
+	atomic_ullong written;
 };
 
 /* More than a quarter of the memory; what is less may stay, since it will be read soon. */
@@ -79,30 +79,28 @@ void writer_free(struct writer *w)
 	free(w);
 }
 
-/* Bytes written, all of them unless *err says why not. */
-static size_t write_to(int fd, uint64_t off, const uint8_t *buf, size_t len, int *err)
+/* *done: how many bytes were written, all of them unless the result says why not. */
+static int write_to(int fd, uint64_t off, const uint8_t *buf, size_t len, size_t *done)
 {
-	size_t done = 0;
-
-	*err = 0;
-	while (done < len) {
-		ssize_t n = pwrite(fd, buf + done, len - done, (off_t)(off + done));
+	for (*done = 0; *done < len;) {
+		ssize_t n = pwrite(fd, buf + *done, len - *done, (off_t)(off + *done));
 
 		if (n < 0 && errno == EINTR)
 			continue;
-		if (n <= 0) {
-			*err = n < 0 ? -errno : -EIO;
-			break;
-		}
-		done += (size_t)n;
+		if (n <= 0)
+			return n < 0 ? -errno : -EIO;
+		*done += (size_t)n;
 	}
-	return done;
+	return 0;
 }
 
-/* A large disk must not push everything else out of the page cache; what is clean by now goes. */
+/*
+ * A large disk must not push everything else out of the page cache; what is clean by now goes. Also
+ * after direct writes: btrfs lets those of files with checksums go through the page cache.
+ */
 static void relieve_page_cache(struct writer *w, size_t len)
 {
-	unsigned long long before = atomic_fetch_add(&w->cached, len);
+	unsigned long long before = atomic_fetch_add(&w->written, len);
 
 	if (w->is_large && (before + len) / DROP_CACHE_STEP > before / DROP_CACHE_STEP)
 		(void)posix_fadvise(w->fd, 0, 0, POSIX_FADV_DONTNEED);
@@ -110,11 +108,9 @@ static void relieve_page_cache(struct writer *w, size_t len)
 
 static int write_cached(struct writer *w, uint64_t off, const uint8_t *buf, size_t len)
 {
-	int err = 0;
+	size_t done;
 
-	write_to(w->fd, off, buf, len, &err);
-	relieve_page_cache(w, len);
-	return err;
+	return write_to(w->fd, off, buf, len, &done);
 }
 
 /*
@@ -133,20 +129,19 @@ static void claim_space(struct writer *w, uint64_t off, size_t len)
 static int write_direct(struct writer *w, uint64_t off, const uint8_t *buf, size_t len)
 {
 	size_t done;
-	int err;
+	int r;
 
 	claim_space(w, off, len);
-	done = write_to(w->direct_fd, off, buf, len, &err);
-	if (err != -EINVAL)
-		return err;
+	r = write_to(w->direct_fd, off, buf, len, &done);
+	if (r != -EINVAL)
+		return r;
 	if (done == 0)
 		atomic_store(&w->use_direct, false);
 	return write_cached(w, off + done, buf + done, len - done);
 }
 
-int writer_write(struct writer *w, uint64_t off, const void *buf, size_t len)
+static int write_best(struct writer *w, uint64_t off, const uint8_t *p, size_t len)
 {
-	const uint8_t *p = buf;
 	uint64_t begin = round_up(off, w->page_len), end = round_down(off + len, w->page_len);
 	size_t head, body;
 	int r;
@@ -162,6 +157,14 @@ int writer_write(struct writer *w, uint64_t off, const void *buf, size_t len)
 	if (r < 0)
 		return r;
 	return write_cached(w, end, p + head + body, len - head - body);
+}
+
+int writer_write(struct writer *w, uint64_t off, const void *buf, size_t len)
+{
+	int r = write_best(w, off, buf, len);
+
+	relieve_page_cache(w, len);
+	return r;
 }
 
 int writer_clone(struct writer *w, uint64_t off, int from, uint64_t from_off, uint64_t len)
