@@ -104,6 +104,7 @@ static int open_source(struct build *b, void (*on_excluded)(void *, const char *
 	struct source_options opt = {
 		.keep_owners = b->opt->keep_owners,
 		.keep_xattrs = build_keeps_xattrs(b),
+		.follow_blobs = b->opt->follow_blobs,
 		.on_excluded = on_excluded,
 		.ctx = ctx,
 		.allow_ref = b->opt->allow_ref,
@@ -136,7 +137,7 @@ static int open_source(struct build *b, void (*on_excluded)(void *, const char *
 /* What is written among the files that go in would change what goes in the next time. */
 static int check_is_outside(const struct build *b, const char *path, struct diag *d)
 {
-	if (strcmp(source_kind(b->source), "directory") != 0 ||
+	if (strcmp(source_kind(b->source), "git") == 0 ||
 	    !precaution_is_inside(path, b->opt->source))
 		return 0;
 	return diag_set(d, -EINVAL,

@@ -42,6 +42,7 @@ struct build_options {
 	const char **exclude; /* patterns */
 	size_t exclude_cnt;
 	const char *exclude_list; /* EXCLUDE_GIT_FILES, or NULL */
+	bool follow_blobs;        /* SOURCE is a snapshot of a Hugging Face cache */
 	bool allow_ref;           /* commit may be a branch or tag */
 	const char *cache_dir;    /* for fetched commits; NULL: the user's cache directory */
 	bool no_cache;

@@ -40,6 +40,8 @@ struct level {
 
 struct walk {
 	const struct source_options *opt;
+	const struct hub_cache *cache; /* NULL: links stay links */
+	struct lfs_store *store;
 	struct tree *tree;
 	struct diag *d;
 	int fd; /* the directory at the top of the stack */
@@ -79,6 +81,15 @@ static int fail(const struct walk *w, int err, const char *what)
 
 	return diag_set_errno(w->d, err, "source file %s %s",
 	                      text_quote(path, strlen(path), quoted, sizeof(quoted)), what);
+}
+
+static int refuse(const struct walk *w, const char *what)
+{
+	char quoted[TREE_QUOTE_LEN];
+
+	return diag_set(w->d, -EUCLEAN, "source file %s %s",
+	                text_quote(w->path.text, strlen(w->path.text), quoted, sizeof(quoted)),
+	                what);
 }
 
 /* The entry being looked at is name. */
@@ -216,6 +227,8 @@ static void set_inode(const struct walk *w, struct tree_node *n, const struct st
 	struct stamp s = stamp_of(st);
 
 	n->mode = (uint16_t)(st->st_mode & (S_IFMT | 07777));
+	if (w->cache) /* the umask of whoever downloaded it is no part of a model */
+		n->mode = S_ISDIR(st->st_mode) ? S_IFDIR | 0755 : S_IFREG | 0644;
 	if (w->opt->keep_owners) {
 		n->uid = st->st_uid;
 		n->gid = st->st_gid;
@@ -256,6 +269,51 @@ static int examine_file(struct walk *w, struct tree_node *n)
 	return 0;
 }
 
+/* The blob name, for the file n: 1 if it is kept in Git LFS. */
+static int set_object(struct walk *w, struct tree_node *n, const char *name)
+{
+	uint8_t oid[HASH_SHA256_LEN];
+
+	if (n->size == 0 || !hub_cache_is_object(name, oid))
+		return 0;
+	int r = lfs_store_find(w->store, oid, n->size, name, w->d);
+	if (r < 1)
+		return r < 0 ? r : fail(w, -ESTALE, "was replaced while it was listed");
+	n->content = TREE_CONTENT_LFS;
+	memcpy(n->oid, oid, sizeof(oid));
+	return 1;
+}
+
+/* What a link of a snapshot leads to, as if it were the file itself. */
+static int add_blob(struct walk *w, const char *name)
+{
+	struct tree_node *dir = w->level[w->level_cnt - 1].dir, *n = NULL;
+	char target[PATH_MAX + 1] = "";
+	struct stat st;
+
+	if (readlinkat(w->fd, name, target, sizeof(target) - 1) < 0)
+		return fail(w, -errno, "cannot be read");
+	const char *blob = hub_cache_blob(w->cache, w->fd, target);
+	if (!blob)
+		return refuse(w, "is a link that does not lead to a blob of its cache");
+	if (fstatat(w->cache->blobs, blob, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+	    faccessat(w->cache->blobs, blob, R_OK, AT_EACCESS) < 0)
+		return fail(w, -errno, "leads to a blob that cannot be read");
+	if (!S_ISREG(st.st_mode))
+		return refuse(w, "leads to a blob that is not a file");
+	int r = tree_add(w->tree, dir, name, strlen(name), S_IFREG, &n, w->d);
+	if (r < 0)
+		return r;
+	set_inode(w, n, &st);
+	r = set_object(w, n, blob);
+	if (r != 0)
+		return MIN(r, 0);
+	if (asprintf(&n->source_path, "../../blobs/%s", blob) >= 0)
+		return 0;
+	n->source_path = NULL;
+	return out_of_memory(w->d);
+}
+
 static int add_entry(struct walk *w, const char *name, const struct stat *st)
 {
 	struct tree_node *dir = w->level[w->level_cnt - 1].dir, *n = NULL;
@@ -293,6 +351,10 @@ static int visit_entry(struct walk *w, const char *name)
 		return fail(w, -errno, "cannot be examined");
 	if (walk_verdict(&w->path, w->opt, S_ISDIR(st.st_mode)) == EXCLUDE_DROP)
 		return 0;
+	if (w->cache && S_ISLNK(st.st_mode))
+		return add_blob(w, name);
+	if (w->cache && !S_ISDIR(st.st_mode) && !S_ISREG(st.st_mode))
+		return refuse(w, "is not a file, directory or link");
 	return add_entry(w, name, &st);
 }
 
@@ -411,12 +473,16 @@ static int start(struct walk *w, int root_fd)
 	return r < 0 ? r : read_entries(w);
 }
 
-static int walk(struct directory *dir, const struct source_options *opt, struct tree *t,
+static int walk(struct directory *dir, const struct directory_options *opt, struct tree *t,
                 struct diag *d)
 {
-	scoped(walk) struct walk w = {
-		.opt = opt, .tree = t, .d = d, .fd = -1, .pointers = &dir->pointers
-	};
+	scoped(walk) struct walk w = { .opt = opt->source,
+		                       .cache = opt->cache,
+		                       .store = opt->store,
+		                       .tree = t,
+		                       .d = d,
+		                       .fd = -1,
+		                       .pointers = &dir->pointers };
 	int r = start(&w, dir->fd);
 
 	while (r == 0 && w.level_cnt > 0) {
@@ -433,18 +499,19 @@ static int walk(struct directory *dir, const struct source_options *opt, struct 
 	return r;
 }
 
-int directory_open(const char *path, const struct source_options *opt, struct tree *t,
-                   struct directory **out, struct diag *d)
+int directory_open(const struct directory_options *opt, struct tree *t, struct directory **out,
+                   struct diag *d)
 {
 	char quoted[TREE_QUOTE_LEN];
 	scoped(directory) struct directory *dir = calloc(1, sizeof(*dir));
 
 	if (!dir)
 		return out_of_memory(d);
-	dir->fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	dir->fd = open(opt->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (dir->fd < 0)
-		return diag_set_errno(d, -errno, "source directory %s",
-		                      text_quote(path, strlen(path), quoted, sizeof(quoted)));
+		return diag_set_errno(
+		        d, -errno, "source directory %s",
+		        text_quote(opt->path, strlen(opt->path), quoted, sizeof(quoted)));
 	int r = walk(dir, opt, t, d);
 	if (r < 0)
 		return r;

@@ -14,18 +14,30 @@
 #ifndef MODELDISK_DIRECTORY_H
 #define MODELDISK_DIRECTORY_H
 
+#include "hub_cache.h"
+#include "lfs_store.h"
 #include "source.h"
 #include "walk.h"
 
 struct directory;
 
+/* What is to be read, and how; borrowed during directory_open(). */
+struct directory_options {
+	const char *path; /* may lead through links */
+	const struct source_options *source;
+	/* A snapshot, whose links are to be followed: what they lead to enters the tree, with the
+	 * modes that a checkout gives and not those of whoever downloaded it; blobs that are kept
+	 * in Git LFS as such, and their files in the store. Both NULL: links stay links. */
+	const struct hub_cache *cache;
+	struct lfs_store *store;
+};
 /*
- * Fills t, whose root becomes the directory itself. path may lead through links. -EACCES names the
- * file that could not be read; -ESTALE one that was replaced during the walk; -EOPNOTSUPP an
- * attribute too long for the disk.
+ * Fills t, whose root becomes the directory itself. -EACCES names the file that could not be read;
+ * -ESTALE one that was replaced during the walk; -EOPNOTSUPP an attribute too long for the disk;
+ * -EUCLEAN a link of a snapshot that leads elsewhere than to a blob.
  */
-int directory_open(const char *path, const struct source_options *opt, struct tree *t,
-                   struct directory **out, struct diag *d) MUST_CHECK;
+int directory_open(const struct directory_options *opt, struct tree *t, struct directory **out,
+                   struct diag *d) MUST_CHECK;
 void directory_close(struct directory *dir);
 DEFINE_SCOPED(directory, struct directory *, directory_close)
 

@@ -301,6 +301,8 @@ const struct option_row option_rows[] = {
 	  "only print what would be left out: pattern, tab, path" },
 	{ "allow-ref", 0, NULL, ANY_LAYOUT, FLAG(build.allow_ref),
 	  "COMMIT may be a branch or tag; says which commit that is now" },
+	{ "dereference", 0, NULL, ANY_LAYOUT, FLAG(build.follow_blobs),
+	  "SOURCE is a snapshot of a Hugging Face cache: take what its links lead to" },
 	{ "lfs-url", 0, "URL", ANY_LAYOUT, TEXT(build.lfs_url),
 	  "where Git LFS objects come from. Default: the server of SOURCE" },
 	{ "owner", 0, "root|keep", ANY_LAYOUT, BY(set_owner),

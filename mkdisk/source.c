@@ -28,6 +28,7 @@ struct source {
 	char *location;
 	struct lfs_store *store;         /* LFS objects that are here; NULL: none */
 	char *lfs_url;                   /* who has the others; or NULL */
+	char *commit;                    /* of a snapshot: its name; or NULL */
 	struct credentials *credentials; /* of a source with a server */
 };
 
@@ -106,12 +107,49 @@ static bool looks_like_scp(const char *spec)
 	return colon && !memchr(spec, '/', (size_t)(colon - spec)) && access(spec, F_OK) < 0;
 }
 
+/* Links into a cache lead nowhere on a disk. */
+static int refuse_links(const struct source *s, struct diag *d)
+{
+	const struct tree_node *root = s->tree->root;
+
+	for (uint32_t i = 0; i < root->child_cnt; i++)
+		if (S_ISLNK(root->child[i]->mode))
+			return diag_set(
+			        d, -EINVAL,
+			        "the source is a snapshot of a Hugging Face cache, of which the "
+			        "files are links: --dereference takes what they lead to");
+	return 0;
+}
+
 static int open_directory(struct source *s, const char *path, const struct source_options *opt,
                           struct diag *d)
 {
+	scoped(hub_cache) struct hub_cache cache = HUB_CACHE_INIT;
+	struct directory_options dir = { .path = path, .source = opt };
+
 	if (git_is_bare(path))
 		return commit_is_missing(path, d);
-	return directory_open(path, opt, s->tree, &s->dir, d);
+	int r = hub_cache_open(path, &cache);
+	if (r < 0)
+		return out_of_memory(d);
+	bool is_snapshot = r > 0;
+	if (!is_snapshot && opt->follow_blobs)
+		return diag_set(
+		        d, -EINVAL,
+		        "--dereference: the source is not a snapshot of a Hugging Face cache "
+		        "(.../snapshots/COMMIT, with .../blobs beside it)");
+	if (is_snapshot && opt->follow_blobs) {
+		if (lfs_store_new(&s->store) < 0)
+			return out_of_memory(d);
+		r = lfs_store_set_files(s->store, cache.blobs, d);
+		if (r < 0)
+			return r;
+		dir.cache = &cache;
+		dir.store = s->store;
+		s->commit = take_ptr(cache.commit);
+	}
+	r = directory_open(&dir, s->tree, &s->dir, d);
+	return r == 0 && is_snapshot && !dir.cache ? refuse_links(s, d) : r;
 }
 
 /* ---- Git LFS ---- */
@@ -333,6 +371,7 @@ void source_close(struct source *s)
 	credentials_free(s->credentials);
 	tree_free(s->tree);
 	free(s->lfs_url);
+	free(s->commit);
 	free(s->location);
 	free(s);
 }
@@ -344,7 +383,9 @@ struct tree *source_tree(struct source *s)
 
 const char *source_kind(const struct source *s)
 {
-	return s->dir ? "directory" : "git";
+	if (s->git)
+		return "git";
+	return s->store ? "huggingface" : "directory";
 }
 
 const char *source_location(const struct source *s)
@@ -354,7 +395,7 @@ const char *source_location(const struct source *s)
 
 const char *source_commit(const struct source *s)
 {
-	return s->git ? git_full_id(s->git) : NULL;
+	return s->git ? git_full_id(s->git) : s->commit;
 }
 
 bool source_has_object(const struct source *s, const struct tree_node *n)

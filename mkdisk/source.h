@@ -19,6 +19,7 @@ struct source_options {
 	const struct exclude *exclude; /* borrowed; may be NULL */
 	bool keep_owners;              /* directory: uid, gid of the files; else 0:0 */
 	bool keep_xattrs;              /* directory: extended attributes */
+	bool follow_blobs; /* directory: that is a snapshot of a Hugging Face cache, its links */
 	/* called for every path that is left out; may be NULL */
 	void (*on_excluded)(void *ctx, const char *path, const char *pattern);
 	void *ctx;
@@ -56,6 +57,9 @@ struct source;
  * on this machine, beside the repository's objects and in its working tree; who has the rest is
  * source_lfs_url()'s to say.
  *
+ * A directory that is a snapshot of a Hugging Face cache (hub_cache.h) is taken with the files that
+ * its links lead to, if follow_blobs says so; else it is refused if it has any.
+ *
  * A file that is a Git LFS pointer, and not its content, is refused by its name.
  *
  * -EUCLEAN: what git allows and a file system must not (names), pointers, or damage; -EBADMSG: an
@@ -71,8 +75,9 @@ DEFINE_SCOPED(source, struct source *, source_close)
 /* The tree, not yet finished (populate may rearrange it). Owned by the source. Root mode: 0755 for
  * git, as is for a directory. */
 struct tree *source_tree(struct source *s);
-/* For the record: "directory" or "git"; the URL without credentials or the path; the full commit id
- * or NULL. */
+/* For the record: "git", "directory", or "huggingface" for a snapshot whose links were followed;
+ * the URL without credentials or the path; the full commit id, of which a snapshot is only the
+ * name, or NULL. */
 const char *source_kind(const struct source *s);
 const char *source_location(const struct source *s);
 const char *source_commit(const struct source *s);
