@@ -278,8 +278,11 @@ static int wrong_size(struct lane *l, const struct lfs_end *end, struct diag *d)
 /* A body whose length was not told may have ended because the connection did. */
 static int take_answer(struct lane *l, const struct lfs_end *end, struct diag *d)
 {
+	const struct lfs_link *link = lfs_links_get(l->f->links, l->object, now_ms());
 	struct lfs_end broken = *end;
 
+	if (end->password && link)
+		credentials_accepted(l->f->opt->credentials, link->href);
 	if (l->got == object_of(l)->size) {
 		finish_transfer(l);
 		return 0;

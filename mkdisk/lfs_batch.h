@@ -9,7 +9,7 @@
 #include "lfs.h"
 
 #define LFS_BATCH_MAX_OBJECTS 100
-#define LFS_BATCH_MAX_LEN     (4 * MIB) /* of an answer; its parser needs a multiple */
+#define LFS_BATCH_MAX_LEN     (2 * MIB) /* of an answer; parsed it may take fifty times that */
 
 /* Where an object can be had for a while. */
 struct lfs_link {

@@ -156,7 +156,7 @@ def redirect_on_the_same_server_is_followed(place):
 
 @test
 def answers_against_the_protocol_are_refused(place):
-    for mode, says in (('malformed', 'not JSON'), ('html', r'not JSON.*"<html>'), ('huge', 'more than 4 MiB'),
+    for mode, says in (('malformed', 'not JSON'), ('html', r'not JSON.*"<html>'), ('huge', 'more than 2 MiB'),
                        ('missing', 'neither a link for it nor a reason'),
                        ('no-actions', 'neither a link for it nor a reason'), ('twice', 'comes twice'),
                        ('href:1:file:///etc/passwd', 'no http or https URL'), ('href:1:nowhere', 'no http or https URL'),
