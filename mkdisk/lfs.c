@@ -106,7 +106,8 @@ static bool check_answer(struct lane *l, const struct lfs_answer *a)
 	l->is_checked = true;
 	if (a->has_len && a->len != size - first) {
 		l->stop = STOP_SIZE;
-		l->found_size = first + a->len;
+		if (!add_u64(first, a->len, &l->found_size))
+			l->found_size = UINT64_MAX;
 		return false;
 	}
 	return true;

@@ -357,23 +357,21 @@ static int take_offers(struct lfs_links *links, struct lfs_offer *offer, const s
 static int take_answer(struct lfs_links *links, const struct lfs_end *end, uint64_t now,
                        struct diag *d)
 {
-	struct lfs_offer *offer = calloc(links->asked_cnt, sizeof(*offer));
+	size_t cnt = links->asked_cnt;
+	scoped_free struct lfs_offer *offer = calloc(cnt, sizeof(*offer));
 	int r;
 
 	if (!offer)
 		return diag_set(d, -ENOMEM, "out of memory");
-	r = lfs_batch_decode(links->body, links->body_len, (int64_t)time(NULL), links->asked,
-	                     links->asked_cnt, offer, d);
-	if (r < 0) {
-		free(offer);
+	r = lfs_batch_decode(links->body, links->body_len, (int64_t)time(NULL), links->asked, cnt,
+	                     offer, d);
+	if (r < 0)
 		return diag_prefix(d, r, "%s: answer to a Git LFS batch request", links->url);
-	}
 	if (end->password)
 		credentials_accepted(links->opt.fetch->credentials, links->url);
 	r = take_offers(links, offer, end, now, d);
-	for (size_t i = 0; i < links->asked_cnt; i++)
+	for (size_t i = 0; i < cnt; i++)
 		lfs_link_release(&offer[i].link);
-	free(offer);
 	return r;
 }
 
