@@ -30,6 +30,7 @@ static int fail_begin, fail_data, fail_verified; /* what the third object's call
 static atomic_bool stop;
 static unsigned stop_at; /* the fetch is stopped when so many were verified */
 static atomic_uint verified_cnt;
+static atomic_int refused = -1; /* the object that the server does not have */
 
 static int fails(const struct item *it, int r, struct diag *d)
 {
@@ -158,6 +159,11 @@ static void answer_batch(const struct server *s, int fd)
 		char hex[65];
 
 		hex_encode(objects[i].oid, sizeof(objects[i].oid), hex);
+		if ((int)i == atomic_load(&refused)) {
+			len += (size_t)sprintf(text + len,
+			                       ",{\"oid\":\"%s\",\"error\":{\"code\":410}}", hex);
+			continue;
+		}
 		len += (size_t)sprintf(text + len,
 		                       "%s{\"oid\":\"%s\",\"actions\":{\"download\":{\"href\":"
 		                       "\"http://127.0.0.1:%u/%u\"}}}",
@@ -265,6 +271,21 @@ static void every_object_comes_once(void **state)
 	stop_server(&s);
 }
 
+static void object_that_is_refused_ends_the_fetch(void **state)
+{
+	struct diag d = DIAG_INIT;
+	struct server s;
+	(void)state;
+
+	start_server(&s);
+	atomic_store(&refused, 3);
+	assert_int_equal(fetch(&s, 2, &d), -ENOENT);
+	assert_string_equal(d.text, "object 3: removed by its owner");
+	assert_ended();
+	atomic_store(&refused, -1);
+	stop_server(&s);
+}
+
 static void nothing_is_asked_for_nothing(void **state)
 {
 	struct lfs_options opt = { .url = "http://127.0.0.1:1/", .transfers = 1, .workers = 1 };
@@ -334,6 +355,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_object_comes_once),
+		cmocka_unit_test(object_that_is_refused_ends_the_fetch),
 		cmocka_unit_test(nothing_is_asked_for_nothing),
 		cmocka_unit_test(every_failed_allocation_is_told),
 		cmocka_unit_test(failing_sink_ends_the_fetch),
