@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Results for people: text, a Markdown table for docs/performance.md, plots. All from what --json writes."""
+"""Results for people: text, Markdown tables, plots, and both in docs/performance.md. All from what --json writes."""
 import os
+import re
 
 import machine
 
@@ -20,7 +21,7 @@ def rows_of(result):
 
 
 def verdict(ratio):
-    said = [] if ratio['aim'] is None else [f"aim {ratio['aim']}: {'met' if ratio['met'] else 'MISSED'}"]
+    said = [] if ratio['aim'] is None else [f"aim {number(ratio['aim'])}: {'met' if ratio['met'] else 'MISSED'}"]
     if ratio['cpu']:
         said.append(f"the peer takes {number(ratio['cpu'])} times the CPU")
     return ', '.join(said)
@@ -45,14 +46,52 @@ def print_text(result):
             print(f"  {case['name']}{': ' + name if name else ''}: not run: {why}")
 
 
-def print_markdown(result):
-    print('| case | ours | peer | ratio | aim | CPU ratio |\n|---|---|---|---|---|---|')
-    for case, key, row in rows_of(result):
+def markdown(rows):
+    yield '| case | ours | peer | ratio | aim | CPU ratio |'
+    yield '|---|---|---|---|---|---|'
+    for case, key, row in rows:
         rate = {c['name']: f"{number(c['median'])} {row['unit']}" for c in row['contenders']}
         for r in row['ratios']:
-            aim = '' if r['aim'] is None else f"{r['aim']}{'' if r['met'] else ' (missed)'}"
-            print(f"| {label(case, key)} | {r['ours']}: {rate[r['ours']]} | {r['peer']}: {rate[r['peer']]} "
-                  f"| {r['ratio']:.2f} | {aim} | {number(r['cpu']) if r['cpu'] else ''} |")
+            aim = '' if r['aim'] is None else f"{number(r['aim'])}{'' if r['met'] else ' (missed)'}"
+            yield (f"| {label(case, key)} | {r['ours']}: {rate[r['ours']]} | {r['peer']}: {rate[r['peer']]} "
+                   f"| {r['ratio']:.2f} | {aim} | {number(r['cpu']) if r['cpu'] else ''} |")
+
+
+def print_markdown(result):
+    print('\n'.join(markdown(rows_of(result))))
+
+
+def by_area(result):
+    """Areas are what case names begin with: {'build': [(case, key, row), ...]}."""
+    areas = {}
+    for case, key, row in rows_of(result):
+        areas.setdefault(case['name'].split('-')[0], []).append((case, key, row))
+    return areas
+
+
+def update_document(result, path):
+    """Replaces what stands between "<!-- results: AREA -->" and "<!-- end -->", for the areas that were measured. Plots
+    go to images/ beside the document. Returns why there are none, or None."""
+    areas = by_area(result)
+    said = '; '.join(machine.sentences(result['machine']))
+    images = os.path.join(os.path.dirname(path), 'images')
+    why = plot(result, images)
+
+    def replaced(found):
+        area = found[1]
+        if area not in areas:
+            return found[0]
+        lines = [f'<!-- results: {area} -->', *markdown(areas[area]), '',
+                 f"Median of {result['rounds']} rounds. {said}.", '']
+        lines += [f'![{title}](images/{name})' for name, title in plots_of(area, areas[area])
+                  if os.path.exists(os.path.join(images, name))]
+        return '\n'.join([*lines, '<!-- end -->'])
+
+    with open(path, encoding='utf-8') as f:
+        text = f.read()
+    with open(path, 'w', encoding='utf-8') as f:
+        f.write(re.sub(r'<!-- results: (\w+) -->.*?<!-- end -->', replaced, text, flags=re.S))
+    return why
 
 
 # ---- plots ----
@@ -107,6 +146,14 @@ def plot_scale(plt, case, key, row, path):
     plt.close(figure)
 
 
+def plots_of(area, rows):
+    """(file name, title) of each plot of an area: its ratios, and the rows that grow with threads."""
+    yield f'ratios-{area}.png', f'Ratios: {area}'
+    for case, key, row in rows:
+        if row['scale']:
+            yield f"{case['name']}{'-' + key if key else ''}.png", f'{label(case, key)}, by threads'
+
+
 def plot(result, directory):
     """Returns why there are no plots, or None."""
     try:
@@ -116,11 +163,9 @@ def plot(result, directory):
     matplotlib.use('Agg')
     from matplotlib import pyplot as plt
     os.makedirs(directory, exist_ok=True)
-    areas = {}
-    for case, key, row in rows_of(result):
-        areas.setdefault(case['name'].split('-')[0], []).append((case, key, row))
-        if row['scale']:
-            plot_scale(plt, case, key, row, os.path.join(directory, f"{case['name']}{'-' + key if key else ''}.png"))
-    for area, rows in areas.items():
-        plot_ratios(plt, area, rows, os.path.join(directory, f'ratios-{area}.png'))
+    for area, rows in by_area(result).items():
+        names = [os.path.join(directory, name) for name, _ in plots_of(area, rows)]
+        plot_ratios(plt, area, rows, names[0])
+        for (case, key, row), name in zip([r for r in rows if r[2]['scale']], names[1:]):
+            plot_scale(plt, case, key, row, name)
     return None

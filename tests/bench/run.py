@@ -6,7 +6,7 @@ ratios beside what is aimed at. docs/performance.md says how to read it.
     tests/bench/run.py                     all cases, five rounds
     tests/bench/run.py 'build-*' hash      some of them (names or patterns)
     tests/bench/run.py --json >result.json
-    tests/bench/run.py --from result.json --plots docs/images --markdown
+    tests/bench/run.py --from result.json --document docs/performance.md
 """
 import argparse
 import fnmatch
@@ -34,6 +34,7 @@ def parse():
     p.add_argument('--json', action='store_true', help='results as JSON on stdout')
     p.add_argument('--markdown', action='store_true', help='ratios as a Markdown table on stdout')
     p.add_argument('--plots', metavar='DIR', help='write PNG plots to DIR')
+    p.add_argument('--document', metavar='FILE', help='put tables into this Markdown file, and plots into images/ beside it')
     p.add_argument('--dir', help='where the files measured lie (default: memory, /dev/shm)')
     p.add_argument('--build', metavar='DIR', default=str(bench.ROOT / 'build-bench'), help='the release build')
     p.add_argument('--no-build', action='store_true', help='take what is in the build directory')
@@ -93,6 +94,8 @@ def main():
     else:
         results.print_text(result)
     why = results.plot(result, args.plots) if args.plots else None
+    if args.document:
+        why = results.update_document(result, args.document)
     if why:
         print(f'run.py: {why}', file=sys.stderr)
 
