@@ -62,7 +62,9 @@ def reference(place, url, commit, exclude):
     try:
         subprocess.run(['bash', '-c', SCRIPT], cwd=home, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                        check=True)
-        run = place.run('--layout=flat', '--root-hash-only', place.disk, os.path.join(home, 'repo'))
+        # pointers that the clients leave are part of their tree
+        run = place.run('--layout=flat', '--root-hash-only', '--exclude-mode=privatemode', place.disk,
+                        os.path.join(home, 'repo'))
         expect(run.returncode, 0, 'exit status for the tree of the clients: ' + run.stderr.decode())
         return run.stdout.decode().strip()
     finally:
@@ -80,6 +82,49 @@ def clients_and_mkdisk_make_the_same_tree(place):
             run = place.run('--layout=flat', '--root-hash-only', '--exclude-mode=privatemode', place.disk, url, commit,
                             env={'EXCLUDE_GIT_FILES': exclude})
             expect((run.returncode, run.stdout.decode().strip()), (0, expected), f'{exclude!r}: {place.said}')
+
+
+# Everything that a checkout does to files, by git and git-lfs themselves
+ODD = r'''set -e
+git init -q -b main work && cd work
+git config user.name t && git config user.email t@localhost && git lfs install --local >/dev/null
+printf '*.big filter=lfs diff=lfs merge=lfs -text\n*.txt text eol=crlf\n*.id ident\n*.u16 text working-tree-encoding=UTF-16\n' \
+    >.gitattributes
+mkdir -p sub/deep
+printf '*.raw filter=lfs -text\n*.txt -text\n' >sub/.gitattributes
+head -c 300000 /dev/zero >zero.big
+printf 'small' >sub/deep/small.raw
+: >empty.big
+printf '#!/bin/sh\n' >run.big && chmod 755 run.big
+printf 'one\ntwo\n' >a.txt && printf 'one\r\ntwo\n' >sub/b.txt
+printf '$Id$\n' >c.id
+printf 'text\n' | iconv -t UTF-16 >d.u16
+printf 'version https://git-lfs.github.com/spec/v1\nno pointer\n' >nearly
+ln -s zero.big link && ln -s /etc/absolute sub/absolute && ln -s ../../nowhere sub/deep/nowhere
+printf 'x' >"$(printf 'odd\377name.big')"
+git init -q ../other && git -C ../other -c user.name=t -c user.email=t@localhost commit -q --allow-empty -m other
+git -c protocol.file.allow=always submodule --quiet add ../other module >/dev/null 2>&1
+printf '[lfs]\n\tconcurrenttransfers = 2\n' >.lfsconfig
+git add -A && git commit -qm odd
+git clone -q --bare . "$HUB/odd.git"
+cp -r .git/lfs "$HUB/odd.git/"
+git rev-parse HEAD
+'''
+
+
+@test
+def odd_files_become_what_the_clients_make_of_them(place):
+    require('git', 'git-lfs', 'bash', 'iconv')
+    hub = os.path.join(place.path, 'hub')
+    os.makedirs(hub)
+    made = subprocess.run(['bash', '-c', ODD], cwd=place.path, env=clean_env(place.path, HUB=hub), check=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    commit = made.stdout.decode().split()[-1]
+    with serve(hub) as server:
+        expected = reference(place, server.url + '/odd.git', commit, '')
+        for source in (server.url + '/odd', os.path.join(hub, 'odd.git'), os.path.join(place.path, 'work')):
+            run = place.run('--layout=flat', '--root-hash-only', place.disk, source, commit)
+            expect((run.returncode, run.stdout.decode().strip()), (0, expected), source + ': ' + place.said)
 
 
 @test
