@@ -232,6 +232,15 @@ def name_that_is_unknown_is_told(place):
         place.build(hub, '--retries=1', status=FAILED, says=r'http://no-such-host.invalid: .*resolve.*; tried 2 times')
 
 
+@test
+def proxy_of_the_environment_is_used(place):
+    """The hub is the proxy, too: it takes whole URLs for their paths."""
+    with serve(place.model.hub, storage='http://storage.invalid') as hub:
+        place.build('http://hub.invalid', env={'http_proxy': hub.url})
+        hosts = {dict(headers)['Host'] for _, _, headers in hub.requests}
+        expect(hosts, {'hub.invalid', 'storage.invalid'}, 'hosts asked for')
+
+
 # ---------------------------------------------------------------------- secrets
 
 
