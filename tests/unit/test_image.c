@@ -497,6 +497,61 @@ static void shifted_geometry_is_refused(void **state)
 	verity_disk_free(&v);
 }
 
+/*
+ * The other way round: a superblock that says one level more makes the data blocks level 0, and
+ * whoever chose what is in a file has chosen what they prove. Here the file's blocks are digests of
+ * an attacker's own: 2 true blocks become 256, of which the upper 128 are proven and false.
+ */
+static void deeper_geometry_is_refused(void **state)
+{
+	struct verity_params p = verity_disk_params(HASH_SHA256, 1, BLOCK, BLOCK, 32, 2);
+	uint8_t *img = make_image(2, 2), *evil = verity_disk_data(128 * BLOCK);
+	uint8_t *deep = calloc(256, BLOCK), got[BLOCK];
+	scoped_free uint8_t *area = NULL;
+	scoped(hash_salted) struct hash_salted *h = NULL;
+	struct verity_disk v;
+	struct blk *data = NULL, *hash = NULL;
+	struct vblk *proven = NULL;
+
+	(void)state;
+	assert_non_null(deep);
+	assert_int_equal(hash_salted_new(p.alg, p.salt, p.salt_len, true, &h), 0);
+	assert_int_equal(hash_salted_blocks(h, evil, BLOCK, 128, img + BLOCK, HASH_SHA256_LEN), 0);
+	verity_disk_make_over(&v, &p, img);
+	struct image_options o = options_for(&v);
+
+	/* superblock, the true top block, the true data as level 0; behind them the attacker's */
+	p.data_blk_cnt = 256;
+	area = calloc(4, BLOCK);
+	assert_non_null(area);
+	verity_superblock_encode(&p, area);
+	memcpy(area + BLOCK, v.area + v.tree_off, BLOCK);
+	memcpy(area + 2 * BLOCK, v.data, 2 * BLOCK);
+	memcpy(deep, v.data, 2 * BLOCK); /* a superblock for who asks without proof */
+	memcpy(deep + 128 * BLOCK, evil, 128 * BLOCK);
+
+	/* the proof alone is content with it */
+	assert_int_equal(blk_of_memory(deep, 256 * BLOCK, "data", &data), 0);
+	assert_int_equal(blk_of_memory(area, 4 * BLOCK, "hash", &hash), 0);
+	assert_int_equal(verity_open(data, hash, NULL, o.root, o.root_len, NULL, &proven, NULL), 0);
+	assert_int_equal(vblk_read(proven, 200 * BLOCK, got, sizeof(got), NULL), 0);
+	assert_memory_equal(got, evil + 72 * BLOCK, sizeof(got));
+	vblk_close(proven);
+	blk_close(hash);
+	blk_close(data);
+
+	/* but what lies before the true superblock is zeros: digests of nothing that can be found
+	 */
+	const struct content c[] = { { deep, 256 * BLOCK, 256 * BLOCK },
+		                     { area, 4 * BLOCK, 4 * BLOCK } };
+	struct bytes disk = make_gpt(512, c, 2, NULL);
+	assert_refused(disk, &o, -EBADMSG, "data block 0");
+	free(disk.b);
+	free(deep);
+	free(evil);
+	verity_disk_free(&v);
+}
+
 static void tree_may_cover_the_image_or_the_partition_and_nothing_else(void **state)
 {
 	static const struct {
@@ -600,6 +655,52 @@ static void hint_has_to_come_true(void **state)
 	assert_int_equal(image_open_blk(b, NULL, &o, &img, &d), -EUCLEAN);
 	assert_true(l.has_lied);
 	assert_non_null(strstr(d.text, "proven EROFS image ends at 81920"));
+	blk_close(b);
+	free(l.disk.b);
+	verity_disk_free(&v);
+}
+
+/*
+ * The flat layout believes the image's own length until it is proven. A disk of two level-0 blocks
+ * and a top block, and a first look that shows it a superblock of two blocks:
+ */
+static void shifted_geometry_of_a_flat_disk_is_refused(void **state)
+{
+	static const struct blk_ops ops = { .read = liar_read };
+	struct verity_disk v;
+	struct image *img = NULL;
+	struct blk *b = NULL;
+	struct diag d = DIAG_INIT;
+
+	(void)state;
+	make_parts(&v, 256, 256);
+	struct image_options o = options_for(&v);
+	struct liar l = { .disk = { .b = calloc(4, BLOCK), .len = 4 * BLOCK } };
+	struct verity_params shifted = v.params;
+	struct erofs_super_disk super;
+
+	assert_non_null(l.disk.b);
+	shifted.data_blk_cnt = 2;
+	memcpy(l.disk.b, v.area + v.tree_off + BLOCK, 2 * BLOCK);
+	verity_superblock_encode(&shifted, l.disk.b + 2 * BLOCK);
+	memcpy(l.disk.b + 3 * BLOCK, v.area + v.tree_off, BLOCK);
+	memcpy(&super, v.data + EROFS_SUPER_OFF, sizeof(super));
+	super.blocks = le32_of(2);
+	memcpy(l.first_super, &super, sizeof(super));
+
+	/* honest to the first look, it is no disk at all */
+	l.has_lied = true;
+	assert_int_equal(blk_new(&ops, &l, l.disk.len, "liar", &b), 0);
+	assert_int_equal(image_open_blk(b, NULL, &o, &img, &d), -EUCLEAN);
+	/* lying, it passes the proof, and fails as an image */
+	l.has_lied = false;
+	assert_int_equal(image_open_blk(b, NULL, &o, &img, &d), -EUCLEAN);
+	assert_true(l.has_lied);
+	assert_null(strstr(d.text, "neither a partition table nor"));
+	/* likewise where the areas are told by hand */
+	o.has_hash_off = true;
+	o.hash_off = 2 * BLOCK;
+	assert_int_equal(image_open_blk(b, NULL, &o, &img, &d), -EUCLEAN);
 	blk_close(b);
 	free(l.disk.b);
 	verity_disk_free(&v);
@@ -775,10 +876,12 @@ int main(void)
 		cmocka_unit_test(partitions_without_a_tree_are_refused),
 		cmocka_unit_test(wrong_root_hash_is_refused),
 		cmocka_unit_test(shifted_geometry_is_refused),
+		cmocka_unit_test(deeper_geometry_is_refused),
 		cmocka_unit_test(tree_may_cover_the_image_or_the_partition_and_nothing_else),
 		cmocka_unit_test(image_longer_than_the_proof_is_refused),
 		cmocka_unit_test(demanded_block_count_is_held),
 		cmocka_unit_test(hint_has_to_come_true),
+		cmocka_unit_test(shifted_geometry_of_a_flat_disk_is_refused),
 		cmocka_unit_test(flipped_byte_never_reaches_a_reader),
 		cmocka_unit_test(disk_cut_anywhere_is_refused_or_whole),
 		cmocka_unit_test(every_failed_allocation_is_told),
