@@ -20,6 +20,7 @@
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <malloc.h>
 #include <sched.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -119,8 +120,7 @@ static const struct rule rules[] = {
 	{ __NR_mremap },
 	{ __NR_munmap },
 	{ __NR_madvise },
-	{ __NR_sched_getaffinity }, /* malloc: how many arenas */
-	{ __NR_getrandom },         /* malloc, where hardened */
+	{ __NR_getrandom }, /* malloc, where hardened */
 	/* threads of this process, no process */
 	{ __NR_clone,
 	  { { .mask = ~(uint32_t)THREAD_FLAGS | CLONE_THREAD | CLONE_VM,
@@ -229,7 +229,7 @@ static void close_between(unsigned first, unsigned last)
 {
 	unsigned limit = (unsigned)sysconf(_SC_OPEN_MAX);
 
-	if (first > last || close_range(first, last, 0) == 0)
+	if (first > last || syscall(SYS_close_range, first, last, 0) == 0)
 		return;
 	/* before Linux 5.9 */
 	for (unsigned fd = first; fd <= MIN(last, limit); fd++)
@@ -270,12 +270,26 @@ static int close_all_but(const int *keep, size_t cnt, struct diag *d)
 	return 0;
 }
 
+/* ---- the C library ---- */
+
+/*
+ * glibc asks /sys for the number of processors once threads want more than eight arenas, and would
+ * die of it: it is told how many to use. Serving allocates little.
+ */
+static void settle_malloc(void)
+{
+#ifdef M_ARENA_MAX
+	mallopt(M_ARENA_MAX, 8);
+#endif
+}
+
 /* ---- all of it ---- */
 
 int sandbox_enter(const int *keep, size_t cnt, struct diag *d)
 {
 	int r = close_all_but(keep, cnt, d);
 
+	settle_malloc();
 	if (r == 0)
 		r = privileges_gain_no_more(d);
 	if (r == 0)
