@@ -4,6 +4,7 @@
  * what is said to people is said here.
  */
 #include "build.h"
+#include "confine.h"
 #include "options.h"
 #include "report.h"
 
@@ -90,6 +91,10 @@ static int run(struct options *o, char **result, struct diag *d)
 
 	o->build.exclude_list = getenv("EXCLUDE_GIT_FILES");
 	o->build.git_token = getenv("GIT_PAT");
+	if (o->no_sandbox)
+		report_warning("building WITHOUT A SANDBOX, as --no-sandbox demands");
+	else if (confine(&o->build, d) < 0)
+		return d->err;
 	if (o->action == OPTIONS_LIST)
 		return build_list(&o->build, o->list, &hooks, result, d);
 	return build_disk(&o->build, &hooks, result, d);

@@ -16,7 +16,7 @@ struct options {
 	enum build_list list; /* OPTIONS_LIST */
 	struct build_options build;
 	enum report_progress_mode progress;
-	bool quiet;
+	bool quiet, no_sandbox;
 };
 
 /*

@@ -348,6 +348,8 @@ const struct option_row option_rows[] = {
 	{ "progress", 0, "auto|bar|lines|json|off", ANY_LAYOUT, BY(set_progress),
 	  "how to show it on stderr. Default: a bar on a terminal, lines elsewhere" },
 	{ "quiet", 'q', NULL, ANY_LAYOUT, BY(set_quiet), "errors only" },
+	{ "no-sandbox", 0, NULL, ANY_LAYOUT, FLAG(no_sandbox),
+	  "keep all rights: for debugging, and for credential helpers that need more" },
 	{ "help", 'h', NULL, ANY_LAYOUT, BY(set_help), "this text" },
 	{ "version", 'V', NULL, ANY_LAYOUT, BY(set_version), "version of this program" },
 };

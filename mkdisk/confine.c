@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Decides which of its rights a build needs. Reading is not limited: a repository, git's
+ * configuration, certificates and name services may lie anywhere, and so may what credential
+ * helpers read. What a fault in a parser could still do is in docs/security.md.
+ */
+#include "confine.h"
+
+#include "privileges.h"
+
+#include <libgen.h>
+#include <limits.h>
+#include <linux/capability.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+/* Files of any owner can be read, and a disk or record written, given its old owner, and linked. */
+static const uint64_t needed_of_root = UINT64_C(1) << CAP_DAC_OVERRIDE |
+                                       UINT64_C(1) << CAP_DAC_READ_SEARCH |
+                                       UINT64_C(1) << CAP_CHOWN | UINT64_C(1) << CAP_FOWNER;
+
+/* The disk's, the record's, the cache's, temporary files, /dev/null. */
+#define MAX_PLACES 5
+
+struct places {
+	size_t cnt;
+	const char *path[MAX_PLACES];
+	char disk[PATH_MAX], record[PATH_MAX], cache[PATH_MAX];
+};
+
+/* The directory that path, whose last component may be a link or missing, really lies in. */
+static const char *directory_of(const char *path, char out[PATH_MAX])
+{
+	scoped_free char *real = realpath(path, NULL);
+	scoped_free char *copy = strdup(real ? real : path);
+
+	return copy && realpath(dirname(copy), out) ? out : NULL;
+}
+
+static void add_place(struct places *p, const char *path)
+{
+	if (path)
+		p->path[p->cnt++] = path;
+}
+
+/* A device is written itself, and its directory holds others; a file is made anew beside itself. */
+static void add_disk(struct places *p, const char *path)
+{
+	struct stat st;
+
+	if (stat(path, &st) == 0 && S_ISBLK(st.st_mode))
+		add_place(p, realpath(path, p->disk));
+	else
+		add_place(p, directory_of(path, p->disk));
+}
+
+/* What is not there cannot be allowed, so it is made; but only for who fetches. */
+static void add_cache(struct places *p, const char *source)
+{
+	const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+	bool is_own = cache && cache[0] == '/';
+	int base_len;
+
+	if (!strstr(source, "://") || (!is_own && !(home && home[0] == '/')))
+		return;
+	base_len = snprintf(p->cache, sizeof(p->cache), "%s%s", is_own ? cache : home,
+	                    is_own ? "" : "/.cache");
+	if (base_len < 0 || (size_t)base_len + sizeof("/modeldisk") > sizeof(p->cache))
+		return;
+	/* where it cannot be made, who needs it says so */
+	(void)!mkdir(p->cache, 0700);
+	strcpy(p->cache + base_len, "/modeldisk");
+	(void)!mkdir(p->cache, 0700);
+	add_place(p, p->cache);
+}
+
+static void find_places(const struct build_options *o, struct places *p)
+{
+	const char *tmp = getenv("TMPDIR");
+
+	if (o->disk && !o->root_hash_only)
+		add_disk(p, o->disk);
+	if (o->record)
+		add_place(p, directory_of(o->record, p->record));
+	add_cache(p, o->source);
+	add_place(p, tmp && *tmp ? tmp : "/tmp");
+	add_place(p, "/dev/null");
+}
+
+int confine(const struct build_options *o, struct diag *d)
+{
+	struct places p = { .cnt = 0 };
+	int r = privileges_gain_no_more(d);
+
+	find_places(o, &p);
+	if (r == 0)
+		r = privileges_keep(needed_of_root, d);
+	if (r == 0)
+		r = privileges_hide_memory(d);
+	if (r == 0)
+		r = privileges_limit_writes(p.path, p.cnt, d);
+	return r < 0 ? r : 0;
+}
