@@ -6,12 +6,13 @@
  */
 #include "confine.h"
 
+#include "git_cache.h"
 #include "privileges.h"
+#include "url.h"
 
 #include <libgen.h>
 #include <limits.h>
 #include <linux/capability.h>
-#include <stdio.h>
 #include <sys/stat.h>
 
 /* Files of any owner can be read, and a disk or record written, given its old owner, and linked. */
@@ -55,23 +56,13 @@ static void add_disk(struct places *p, const char *path)
 }
 
 /* What is not there cannot be allowed, so it is made; but only for who fetches. */
-static void add_cache(struct places *p, const char *source)
+static void add_cache(struct places *p, const struct build_options *o)
 {
-	const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
-	bool is_own = cache && cache[0] == '/';
-	int base_len;
+	scoped_free char *base = o->cache_dir ? strdup(o->cache_dir) : git_cache_default_base();
 
-	if (!strstr(source, "://") || (!is_own && !(home && home[0] == '/')))
-		return;
-	base_len = snprintf(p->cache, sizeof(p->cache), "%s%s", is_own ? cache : home,
-	                    is_own ? "" : "/.cache");
-	if (base_len < 0 || (size_t)base_len + sizeof("/modeldisk") > sizeof(p->cache))
-		return;
 	/* where it cannot be made, who needs it says so */
-	(void)!mkdir(p->cache, 0700);
-	strcpy(p->cache + base_len, "/modeldisk");
-	(void)!mkdir(p->cache, 0700);
-	add_place(p, p->cache);
+	if (base && !o->no_cache && url_is_http(o->source) && git_cache_make_base(base) == 0)
+		add_place(p, realpath(base, p->cache));
 }
 
 static void find_places(const struct build_options *o, struct places *p)
@@ -82,7 +73,7 @@ static void find_places(const struct build_options *o, struct places *p)
 		add_disk(p, o->disk);
 	if (o->record)
 		add_place(p, directory_of(o->record, p->record));
-	add_cache(p, o->source);
+	add_cache(p, o);
 	add_place(p, tmp && *tmp ? tmp : "/tmp");
 	add_place(p, "/dev/null");
 }

@@ -85,6 +85,13 @@ static int make_dirs(char *path)
 	return err;
 }
 
+int git_cache_make_base(const char *base)
+{
+	scoped_free char *copy = strdup(base);
+
+	return copy ? make_dirs(copy) : -ENOMEM;
+}
+
 static int lock(struct git_cache *c, struct diag *d)
 {
 	char quoted[TEXT_QUOTE_LEN];

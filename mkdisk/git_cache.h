@@ -24,6 +24,8 @@ struct git_cache {
 	}
 /* $XDG_CACHE_HOME/modeldisk or ~/.cache/modeldisk, malloc'ed; NULL: neither is known. */
 char *git_cache_default_base(void);
+/* Makes base, and what is missing above it, for its owner only. */
+int git_cache_make_base(const char *base) MUST_CHECK;
 /* url has no credentials. Directories are made, for their owner only. -EINTR: a signal came while
  * another process had it. */
 int git_cache_open(const char *base, const char *url, struct git_cache *out, struct diag *d)
