@@ -273,13 +273,15 @@ static int close_all_but(const int *keep, size_t cnt, struct diag *d)
 /* ---- the C library ---- */
 
 /*
- * glibc asks /sys for the number of processors once threads want more than eight arenas, and would
- * die of it: it is told how many to use. Serving allocates little.
+ * With more than one arena glibc opens files at times, and would die of it: in /sys for the number
+ * of processors when threads want a ninth, and in /proc for the system's rule of overcommitting
+ * when one shrinks. One is enough: serving allocates little, and from what each thread keeps for
+ * itself.
  */
 static void settle_malloc(void)
 {
 #ifdef M_ARENA_MAX
-	mallopt(M_ARENA_MAX, 8);
+	mallopt(M_ARENA_MAX, 1);
 #endif
 }
 

@@ -422,6 +422,19 @@ static void do_clone3(void)
 /* All at once, so that malloc(3) wants more arenas than it makes without asking the system. */
 static pthread_barrier_t all_there;
 
+/* Enough for an arena to shrink again. */
+static void fill_and_empty(void)
+{
+	void *p[2000];
+
+	for (size_t i = 0; i < ARRAY_LEN(p); i++)
+		p[i] = malloc(1000);
+	for (size_t i = 0; i < ARRAY_LEN(p); i++) {
+		check(p[i] != NULL);
+		free(p[i]);
+	}
+}
+
 static void *allocate(void *arg)
 {
 	for (size_t len = 1; len < 16 * MIB; len *= 3) {
@@ -435,6 +448,7 @@ static void *allocate(void *arg)
 		check(p != NULL && p[len - 1] == 1);
 		free(p);
 	}
+	fill_and_empty();
 	return arg;
 }
 
