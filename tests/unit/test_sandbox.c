@@ -422,7 +422,7 @@ static void do_clone3(void)
 /* All at once, so that malloc(3) wants more arenas than it makes without asking the system. */
 static pthread_barrier_t all_there;
 
-/* Enough for an arena to shrink again. */
+/* Enough for an arena to shrink again, if nothing large was freed before. */
 static void fill_and_empty(void)
 {
 	void *p[2000];
@@ -437,6 +437,7 @@ static void fill_and_empty(void)
 
 static void *allocate(void *arg)
 {
+	fill_and_empty();
 	for (size_t len = 1; len < 16 * MIB; len *= 3) {
 		uint8_t *p = malloc(len);
 
@@ -448,7 +449,6 @@ static void *allocate(void *arg)
 		check(p != NULL && p[len - 1] == 1);
 		free(p);
 	}
-	fill_and_empty();
 	return arg;
 }
 
