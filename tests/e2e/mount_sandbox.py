@@ -75,8 +75,10 @@ def the_descriptors_are_disk_fuse_and_log_and_what_events_need():
     sockets = [name for name in got if name.startswith('socket:')]
     assert len(sockets) == 1, got  # to the process that unmounts
     names = [name for name in got if name not in sockets]
-    assert names == sorted(['/dev/null'] * 3 + [m.log_path, DISK, '/dev/fuse', 'anon_inode:[eventfd]',
-                                                'anon_inode:[signalfd]']), got
+    # the disk a second time: past the page cache
+    assert names == sorted(['/dev/null'] * 3 + [m.log_path, '/dev/fuse', 'anon_inode:[eventfd]', 'anon_inode:[signalfd]']
+                           + [DISK] * names.count(DISK)), got
+    assert names.count(DISK) in (1, 2), got
     assert [name for name in theirs if not name.startswith('socket:')] == ['/dev/null'] * 3, theirs
     assert len(theirs) == 4, theirs
 
