@@ -15,6 +15,10 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
+/* The same on all architectures; headers older than Linux 6.5 do not have it. */
+#define NR_CACHESTAT 451
+#define SAMPLE_CNT   64
+
 struct blk {
 	const struct blk_ops *ops;
 	void *ctx;
@@ -101,39 +105,20 @@ int blk_of_memory(const void *bytes, size_t len, const char *name, struct blk **
 
 /* ---- files and block devices ---- */
 
-/* Reads from this length on may go past the page cache. */
+/* From this length on reads may be kept out of the page cache. */
 #define MIN_DIRECT_LEN (64 * KIB)
 /* What O_DIRECT wants of offset, length and memory: at most this, on all devices there are. */
 #define DIRECT_ALIGN 4096
 
 struct file {
 	int fd, direct_fd; /* direct_fd: with O_DIRECT; -1: never */
-	enum blk_direct how;
+	bool drops;        /* what long reads bring into the page cache */
 };
-
-/*
- * Are all bytes of the range in the page cache? cachestat(2), Linux 6.5; not told before, and not
- * to users who may not write to the file.
- */
-static bool is_cached(int fd, uint64_t off, uint64_t len)
-{
-	struct {
-		uint64_t off, len;
-	} range = { .off = off, .len = len };
-	struct {
-		uint64_t cached, dirty, writeback, evicted, recently_evicted; /* pages */
-	} found;
-	uint64_t page_len = (uint64_t)sysconf(_SC_PAGESIZE);
-
-	return syscall(BLK_NR_CACHESTAT, fd, &range, &found, 0) == 0 &&
-	       found.cached * page_len >= len;
-}
 
 static bool goes_direct(const struct file *f, uint64_t off, const void *buf, size_t len)
 {
 	return f->direct_fd >= 0 && len >= MIN_DIRECT_LEN &&
-	       (off | len | (uintptr_t)buf) % DIRECT_ALIGN == 0 &&
-	       (f->how == BLK_DIRECT_YES || !is_cached(f->fd, off, len));
+	       (off | len | (uintptr_t)buf) % DIRECT_ALIGN == 0;
 }
 
 /*
@@ -166,7 +151,11 @@ static int file_read(void *ctx, uint64_t off, void *buf, size_t len)
 	if (goes_direct(f, off, buf, len))
 		r = read_all(f->direct_fd, off, buf, len);
 	/* EINVAL: a device that wants more of the alignment, or an end inside a sector */
-	return r == -EINVAL ? read_all(f->fd, off, buf, len) : r;
+	if (r == -EINVAL)
+		r = read_all(f->fd, off, buf, len);
+	if (f->drops && len >= MIN_DIRECT_LEN)
+		posix_fadvise(f->fd, (off_t)off, (off_t)len, POSIX_FADV_DONTNEED);
+	return r;
 }
 
 static void file_close(void *ctx)
@@ -252,6 +241,29 @@ int blk_open(const char *path, struct blk **out, struct diag *d)
 	return 0;
 }
 
+/*
+ * Is most of the file in the page cache? Judged by samples, so that it takes as long for every
+ * size. cachestat(2), Linux 6.5; not told before, and not to users who may not write to the file.
+ */
+static bool is_mostly_cached(int fd, uint64_t size)
+{
+	struct {
+		uint64_t off, len;
+	} range = { .len = MIN(size / SAMPLE_CNT, MIN_DIRECT_LEN) };
+	struct {
+		uint64_t cached, dirty, writeback, evicted, recently_evicted; /* pages */
+	} found;
+	unsigned cached_cnt = 0;
+
+	for (unsigned i = 0; i < SAMPLE_CNT; i++) {
+		range.off = size / SAMPLE_CNT * i;
+		if (syscall(NR_CACHESTAT, fd, &range, &found, 0) < 0)
+			return false;
+		cached_cnt += found.cached > 0;
+	}
+	return cached_cnt > SAMPLE_CNT / 2;
+}
+
 void blk_set_direct(struct blk *b, enum blk_direct how)
 {
 	struct file *f = b->ctx;
@@ -259,10 +271,10 @@ void blk_set_direct(struct blk *b, enum blk_direct how)
 
 	if (b->ops != &file_ops)
 		return;
-	f->how = how;
 	scope_close(&f->direct_fd);
 	f->direct_fd = -1;
-	if (how == BLK_DIRECT_NO)
+	f->drops = how == BLK_DIRECT_AUTO && !is_mostly_cached(f->fd, b->size);
+	if (how != BLK_DIRECT_YES)
 		return;
 	/* O_DIRECT belongs to the open file, and this one must be the same file whatever its name
 	 */

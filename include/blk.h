@@ -32,15 +32,19 @@ int blk_open(const char *path, struct blk **out, struct diag *d) MUST_CHECK;
 int blk_open_fd(int fd, const char *name, struct blk **out, struct diag *d) MUST_CHECK;
 
 /*
- * Whether long reads of a file or device go past the kernel's page cache, so that what they bring
- * is not held in memory twice. AUTO: past it, unless the kernel says that all the bytes asked for
- * are in it already. Short reads always use it, because what is small is read again or has
- * neighbours that will be. Until this is called, and wherever going past it is not possible (file
- * systems without O_DIRECT, alignment), it is used.
+ * How the page cache is kept from holding what readers of a mount have in theirs already.
+ *
+ * AUTO   long reads go through it, and what they brought is dropped again; unless most of the file
+ *        is in it from the start, which then stays
+ * YES    long reads go past it (O_DIRECT), where file system and alignment allow it. Quicker, but a
+ *        thread that waits for a disk that does not answer cannot be killed, while one that waits
+ *        for the page cache can
+ * NO     nothing is done
+ *
+ * Short reads always stay in the cache: what is small is read again, or has neighbours that are.
  */
-#define BLK_NR_CACHESTAT 451 /* how the kernel is asked; not in headers older than Linux 6.5 */
 enum blk_direct { BLK_DIRECT_AUTO, BLK_DIRECT_YES, BLK_DIRECT_NO };
-/* Start-up only; holds for sub-ranges too. Without effect on other stores. */
+/* Start-up only; holds for sub-ranges too. Until then NO. Without effect on other stores. */
 void blk_set_direct(struct blk *b, enum blk_direct how);
 /* Over any store. Takes ctx on success (blk_close calls ops->close). ops is borrowed, name is
  * copied. */

@@ -160,9 +160,9 @@ const struct option_spec option_specs[] = {
 	{ OPTION_SIZE, "cache-size", .value = "SIZE", AT(image.verity.cache_len), .min = 1,
 	  .max = UINT64_MAX, .help = "memory for proven hash blocks (default 64M)" },
 	{ OPTION_CHOICE, "direct", .value = "auto|yes|no", AT(image.direct),
-	  .help = "read the disk past the page cache, so that no\n"
-	          "byte is in it twice; auto (default): but take\n"
-	          "what is in it already" },
+	  .help = "keep the disk out of the page cache, so that\n"
+	          "nothing is in it twice. auto (default): drop\n"
+	          "what reads bring into it; yes: read past it" },
 
 	{ OPTION_HEADING, .help = "The process" },
 	{ OPTION_FLAG, "foreground", 'f', AT(foreground), .help = "stay in the foreground" },

@@ -11,7 +11,6 @@
  */
 #include "sandbox.h"
 
-#include "blk.h"
 #include "privileges.h"
 
 #include <errno.h>
@@ -96,7 +95,7 @@ static const struct rule rules[] = {
 	{ __NR_read },
 	{ __NR_writev },
 	{ __NR_pread64 },
-	{ BLK_NR_CACHESTAT }, /* is a piece of the disk in memory already? */
+	{ __NR_fadvise64 }, /* keeps the disk from being in memory twice */
 	{ __NR_write },
 	{ __NR_lseek },                     /* how long a disk is that ends early */
 	{ __NR_sendto, { EXACTLY(4, 0) } }, /* on connected sockets: syslog, service manager */

@@ -7,7 +7,6 @@
 #include "support.h"
 
 #include "privileges.h"
-#include "blk.h"
 #include "sandbox.h"
 
 #include <errno.h>
@@ -322,7 +321,7 @@ static const long allowed[] = {
 	SYS_read,
 	SYS_writev,
 	SYS_pread64,
-	BLK_NR_CACHESTAT,
+	SYS_fadvise64,
 	SYS_write,
 	SYS_lseek,
 	SYS_sendto,
