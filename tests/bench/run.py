@@ -21,7 +21,7 @@ import bench
 import machine
 import results
 
-TARGETS = ['mkdisk/mkdisk', 'mountfs/mountfs', 'tests/bench/bench_hash', 'tests/bench/bench_verity', 'tests/verity_tool']
+TARGETS = ['mkdisk/mkdisk', 'mountfs/mountfs', 'tests/bench/bench_hash', 'tests/bench/bench_verity', 'tests/bench/mount_reader', 'tests/verity_tool']
 
 
 def parse():
