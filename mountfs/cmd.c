@@ -53,8 +53,8 @@ int cmd_open_image(const struct options *o, const struct image_options *io, stru
 	return 0;
 }
 
-int cmd_open_listing(const struct options *o, const char *path, struct image **out,
-                     struct listing *list, struct diag *d)
+int cmd_open_entries(const struct options *o, const char *path, struct image **out,
+                     struct entries *list, struct diag *d)
 {
 	scoped(image) struct image *img = NULL;
 	struct erofs_inode start;
@@ -63,7 +63,7 @@ int cmd_open_listing(const struct options *o, const char *path, struct image **o
 	if (r == 0)
 		r = path_resolve(image_erofs(img), path ? path : "", &start, d);
 	if (r == 0)
-		r = listing_read(image_erofs(img), &start, list, d);
+		r = entries_read(image_erofs(img), &start, list, d);
 	if (r == 0)
 		*out = take_ptr(img);
 	return r;

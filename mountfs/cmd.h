@@ -5,7 +5,7 @@
 #ifndef MODELDISK_CMD_H
 #define MODELDISK_CMD_H
 
-#include "listing.h"
+#include "entries.h"
 #include "options.h"
 
 #include <jansson.h>
@@ -19,8 +19,8 @@ int cmd_open_image(const struct options *o, const struct image_options *io, stru
 
 /* The same, and what lies at path (NULL: everything) as a list, which is the caller's to release.
  */
-int cmd_open_listing(const struct options *o, const char *path, struct image **out,
-                     struct listing *list, struct diag *d) MUST_CHECK;
+int cmd_open_entries(const struct options *o, const char *path, struct image **out,
+                     struct entries *list, struct diag *d) MUST_CHECK;
 
 /* Puts the path in quotes before the sentence; nothing when err is 0. Returns err. */
 int cmd_prefix_path(struct diag *d, int err, const char *path);

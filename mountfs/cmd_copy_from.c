@@ -61,13 +61,13 @@ int cmd_copy_from(const struct options *o, struct diag *d)
 {
 	const char *path = o->arg[1], *dest = o->arg[2];
 	scoped(image) struct image *img = NULL;
-	struct listing list = { .cnt = 0 };
+	struct entries list = { .cnt = 0 };
 	scoped_fd int dir_fd = -1;
 	struct copy_options co = { .list = &list,
 		                   .thread_cnt = o->thread_cnt,
 		                   .stop = &stop_requested,
 		                   .on_bytes = report_progress_add };
-	int r = cmd_open_listing(o, path, &img, &list, d);
+	int r = cmd_open_entries(o, path, &img, &list, d);
 
 	if (r < 0)
 		return r;
@@ -83,6 +83,6 @@ int cmd_copy_from(const struct options *o, struct diag *d)
 		r = copy_out(&co, d);
 		report_progress_end();
 	}
-	listing_release(&list);
+	entries_release(&list);
 	return r;
 }

@@ -4,7 +4,7 @@
  * hub calls the oid of a Git LFS object. Nothing is printed unless all of it is proven.
  */
 #include "cmd.h"
-#include "listing.h"
+#include "entries.h"
 #include "workers.h"
 
 #include <errno.h>
@@ -16,7 +16,7 @@
 
 struct job {
 	const struct erofs *fs;
-	struct listing list;
+	struct entries list;
 	size_t *turn; /* indices of files, the largest first, so that no thread ends long after the
 	                 others */
 	size_t file_cnt;
@@ -26,14 +26,14 @@ struct job {
 
 static void job_release(struct job *j)
 {
-	listing_release(&j->list);
+	entries_release(&j->list);
 	free(j->turn);
 	free(j->digest);
 }
 
 static int order_by_size(const void *a, const void *b, void *ctx)
 {
-	const struct listing_entry *entry = ctx;
+	const struct entry *entry = ctx;
 	uint64_t x = entry[*(const size_t *)a].inode.size;
 	uint64_t y = entry[*(const size_t *)b].inode.size;
 
@@ -112,7 +112,7 @@ static const char *type_name(uint16_t mode)
 
 static int print_entry(const struct job *j, size_t i, struct diag *d)
 {
-	const struct listing_entry *e = &j->list.entry[i];
+	const struct entry *e = &j->list.entry[i];
 	const struct erofs_inode *ino = &e->inode;
 	char target[EROFS_MAX_SYMLINK_LEN + 1], digest[2 * HASH_SHA256_LEN + 1];
 
@@ -142,7 +142,7 @@ int cmd_mtree(const struct options *o, struct diag *d)
 {
 	scoped(image) struct image *img = NULL;
 	struct job j = { .file_cnt = 0 };
-	int r = cmd_open_listing(o, NULL, &img, &j.list, d);
+	int r = cmd_open_entries(o, NULL, &img, &j.list, d);
 
 	if (r < 0)
 		return r;

@@ -24,7 +24,7 @@
 
 /* A regular file on its way. */
 struct file {
-	const struct listing_entry *entry;
+	const struct entry *entry;
 	uint64_t first_piece, piece_cnt; /* at least one, also when it is empty */
 	pthread_mutex_t lock;            /* guards all below */
 	uint64_t left;                   /* pieces that are not done */
@@ -42,7 +42,7 @@ struct copy {
 
 /* ---- names ---- */
 
-static const char *path_of(const struct copy *c, const struct listing_entry *e)
+static const char *path_of(const struct copy *c, const struct entry *e)
 {
 	return c->o->single_name && e == c->o->list->entry ? c->o->single_name : e->path;
 }
@@ -93,7 +93,7 @@ static void set_times(int fd, const char *name, const struct erofs_inode *ino)
 	(void)r;
 }
 
-static int fail(const struct copy *c, const struct listing_entry *e, int err, const char *what,
+static int fail(const struct copy *c, const struct entry *e, int err, const char *what,
                 struct diag *d)
 {
 	char quoted[TEXT_QUOTE_LEN];
@@ -105,7 +105,7 @@ static int fail(const struct copy *c, const struct listing_entry *e, int err, co
 
 /* ---- directories and symlinks ---- */
 
-static int make_dir(const struct copy *c, const struct listing_entry *e, struct diag *d)
+static int make_dir(const struct copy *c, const struct entry *e, struct diag *d)
 {
 	scoped_fd int parent = -1;
 	scoped_fd int fd = -1;
@@ -120,7 +120,7 @@ static int make_dir(const struct copy *c, const struct listing_entry *e, struct 
 	return fd < 0 ? fail(c, e, -errno, "cannot use the directory", d) : 0;
 }
 
-static int make_link(const struct copy *c, const struct listing_entry *e, struct diag *d)
+static int make_link(const struct copy *c, const struct entry *e, struct diag *d)
 {
 	char target[EROFS_MAX_SYMLINK_LEN + 1], temp[TEMP_NAME_LEN];
 	scoped_fd int parent = -1;
@@ -146,11 +146,11 @@ static int make_link(const struct copy *c, const struct listing_entry *e, struct
 
 static int make_dirs_and_links(const struct copy *c, struct diag *d)
 {
-	const struct listing *l = c->o->list;
+	const struct entries *l = c->o->list;
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < l->cnt; i++) {
-		const struct listing_entry *e = &l->entry[i];
+		const struct entry *e = &l->entry[i];
 
 		if (S_ISDIR(e->inode.mode) && e->path[0] != '\0')
 			r = make_dir(c, e, d);
@@ -164,10 +164,10 @@ static int make_dirs_and_links(const struct copy *c, struct diag *d)
 static int finish_dirs(const struct copy *c, struct diag *d)
 {
 	const struct copy_options *o = c->o;
-	const struct listing *l = o->list;
+	const struct entries *l = o->list;
 
 	for (size_t i = l->cnt; i-- > 0;) {
-		const struct listing_entry *e = &l->entry[i];
+		const struct entry *e = &l->entry[i];
 		scoped_fd int parent = -1;
 		scoped_fd int fd = -1;
 		const char *name = ".";
@@ -348,13 +348,13 @@ static int copy_until_done(void *ctx, const atomic_bool *stop, struct diag *d)
 
 static int plan_files(struct copy *c, struct diag *d)
 {
-	const struct listing *l = c->o->list;
+	const struct entries *l = c->o->list;
 
 	c->file = calloc(MAX(l->cnt, 1), sizeof(*c->file));
 	if (!c->file)
 		return diag_set(d, -ENOMEM, "out of memory");
 	for (size_t i = 0; i < l->cnt; i++) {
-		const struct listing_entry *e = &l->entry[i];
+		const struct entry *e = &l->entry[i];
 		struct file *f = &c->file[c->file_cnt];
 
 		if (S_ISDIR(e->inode.mode) || S_ISLNK(e->inode.mode))

@@ -10,13 +10,13 @@
 #ifndef MODELDISK_COPY_H
 #define MODELDISK_COPY_H
 
-#include "listing.h"
+#include "entries.h"
 
 #include <stdatomic.h>
 
 struct copy_options {
 	const struct erofs *fs;
-	const struct listing *list; /* what is copied, to the same paths below dir_fd */
+	const struct entries *list; /* what is copied, to the same paths below dir_fd */
 	int dir_fd;
 	bool is_dir_foreign; /* its own mode and times stay */
 	/* the first entry is no directory and is called so in dir_fd; NULL: it is dir_fd itself */

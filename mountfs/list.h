@@ -13,9 +13,13 @@
  * out of memory, and elements stays as it is. */
 static inline void *list_grow(void *elements, size_t cnt, size_t element_len)
 {
-	bool is_full = (cnt & (cnt - 1)) == 0;
+	uint64_t len;
 
-	return is_full ? reallocarray(elements, cnt ? 2 * cnt : 1, element_len) : elements;
+	if ((cnt & (cnt - 1)) != 0) /* no power of two: there is room */
+		return elements;
+	if (!mul_u64(cnt ? 2 * (uint64_t)cnt : 1, element_len, &len) || len > SIZE_MAX)
+		return NULL;
+	return realloc(elements, (size_t)len);
 }
 
 #endif

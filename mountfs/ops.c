@@ -478,14 +478,14 @@ static void ops_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 /* As the kernel's FUSE calls an inode whose number it was not told. */
 #define UNKNOWN_INO UINT32_MAX
 
-struct listing {
+struct entries {
 	struct request *q;
 	bool plus;
 	size_t size, used; /* of self->buf */
 };
 
 /* False when there is no room left. */
-static bool add_entry(struct listing *l, const char *name, const struct fuse_entry_param *e,
+static bool add_entry(struct entries *l, const char *name, const struct fuse_entry_param *e,
                       uint64_t next)
 {
 	char *at = (char *)self->buf + l->used;
@@ -503,7 +503,7 @@ static bool add_entry(struct listing *l, const char *name, const struct fuse_ent
 
 static int list_one(void *ctx, const struct erofs_dirent *d)
 {
-	struct listing *l = ctx;
+	struct entries *l = ctx;
 	struct request *q = l->q;
 	struct fuse_entry_param e = { .attr = { .st_ino = shown_ino(d->nid),
 		                                .st_mode = (mode_t)d->type << 12 } };
@@ -529,7 +529,7 @@ static void list(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct 
                  bool plus)
 {
 	struct request q = begin(req, ino);
-	struct listing l = { .q = &q, .plus = plus, .size = MIN(size, OPS_MAX_READ_LEN) };
+	struct entries l = { .q = &q, .plus = plus, .size = MIN(size, OPS_MAX_READ_LEN) };
 	const struct erofs_inode *dir = &handle_of(fi)->inode;
 	struct fuse_entry_param dot = { .attr = { .st_ino = shown_ino(q.nid),
 		                                  .st_mode = S_IFDIR } };

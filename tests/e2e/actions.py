@@ -118,6 +118,22 @@ def an_mtree_has_the_attributes_and_digests_of_the_source():
     assert not entries, entries
 
 
+def mtree_agrees_with_the_record_of_mkdisk():
+    disk, record = sandbox.file('made.disk'), sandbox.file('made.json')
+    root = run(os.environ['MKDISK'], '--layout=flat', '--json=off', '--progress=off', f'--record={record}', disk,
+               TREE).strip()
+    entries = mtree_lines(act('--mtree', disk, root=root)[0])
+    with open(record, encoding='utf-8') as file:
+        files = json.load(file)['files']
+    for f in files:
+        path = bytes.fromhex(f['path_hex']) if 'path_hex' in f else f['path'].encode()
+        entry = entries.pop('./' + octal(path, lambda c: '!' <= c <= '~' and c not in '\\#*?['))
+        assert entry['type'] == {'directory': 'dir', 'symlink': 'link'}.get(f['type'], f['type']), (f, entry)
+        assert int(entry['mode'], 8) == int(f['mode'], 8), (f, entry)
+        assert entry.get('sha256digest') == f.get('sha256') and entry.get('link') == f.get('target'), (f, entry)
+    assert list(entries) == ['.'], entries
+
+
 def mtree_agrees_with_a_copy():
     """mtree(8) of NetBSD reads our specification and checks our copy by it."""
     out = sandbox.file('checked')
@@ -502,7 +518,7 @@ if __name__ == '__main__':
     require('mkfs.erofs', 'veritysetup', 'sgdisk', 'mtree')
     require_fuse(user=True)
     main([a_list_has_every_path_once_and_no_raw_byte, an_mtree_has_the_attributes_and_digests_of_the_source,
-          mtree_agrees_with_a_copy, an_mtree_of_a_bad_disk_is_no_mtree, a_file_comes_out_as_it_is,
+          mtree_agrees_with_the_record_of_mkdisk, mtree_agrees_with_a_copy, an_mtree_of_a_bad_disk_is_no_mtree, a_file_comes_out_as_it_is,
           paths_lead_nowhere_else, what_is_behind_a_bad_block_is_not_given_out, a_tree_is_copied_whole,
           a_copy_fills_what_exists_and_replaces_files, no_symlink_in_the_destination_is_followed,
           a_file_with_a_bad_block_is_not_copied_at_all, an_interrupted_copy_leaves_no_torn_file,

@@ -3,7 +3,7 @@
  * Walks a tree into memory. Paths are kept whole, so their sum is bounded: deep trees with long
  * names would otherwise need memory by the square.
  */
-#include "listing.h"
+#include "entries.h"
 
 #include "list.h"
 
@@ -11,18 +11,18 @@
 
 static int add_entry(void *ctx, const struct erofs_walk_entry *e, struct diag *d)
 {
-	struct listing *l = ctx;
-	struct listing_entry *grown = list_grow(l->entry, l->cnt, sizeof(*l->entry));
+	struct entries *l = ctx;
+	struct entry *grown = list_grow(l->entry, l->cnt, sizeof(*l->entry));
 
 	if (!grown)
 		return diag_set(d, -ENOMEM, "out of memory");
 	l->entry = grown;
 	l->paths_len += e->path_len + 1;
-	if (l->paths_len > LISTING_MAX_PATHS_LEN)
+	if (l->paths_len > ENTRIES_MAX_PATHS_LEN)
 		return diag_set(d, -EOPNOTSUPP,
 		                "the paths of all files are longer than %d MiB together",
-		                (int)(LISTING_MAX_PATHS_LEN / MIB));
-	grown[l->cnt] = (struct listing_entry){ .path = strdup(e->path), .inode = *e->inode };
+		                (int)(ENTRIES_MAX_PATHS_LEN / MIB));
+	grown[l->cnt] = (struct entry){ .path = strdup(e->path), .inode = *e->inode };
 	if (!grown[l->cnt++].path)
 		return diag_set(d, -ENOMEM, "out of memory");
 	if (S_ISREG(e->inode->mode) && !add_u64(l->file_bytes, e->inode->size, &l->file_bytes))
@@ -30,24 +30,24 @@ static int add_entry(void *ctx, const struct erofs_walk_entry *e, struct diag *d
 	return 0;
 }
 
-int listing_read(const struct erofs *fs, const struct erofs_inode *start, struct listing *out,
+int entries_read(const struct erofs *fs, const struct erofs_inode *start, struct entries *out,
                  struct diag *d)
 {
 	static const struct erofs_visitor visitor = { .visit = add_entry };
-	struct listing l = { .cnt = 0 };
+	struct entries l = { .cnt = 0 };
 	int r = erofs_walk(fs, start, &visitor, &l, d);
 
 	if (r < 0)
-		listing_release(&l);
+		entries_release(&l);
 	else
 		*out = l;
 	return r;
 }
 
-void listing_release(struct listing *l)
+void entries_release(struct entries *l)
 {
 	for (size_t i = 0; i < l->cnt; i++)
 		free(l->entry[i].path);
 	free(l->entry);
-	*l = (struct listing){ .cnt = 0 };
+	*l = (struct entries){ .cnt = 0 };
 }
