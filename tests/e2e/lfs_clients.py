@@ -38,15 +38,15 @@ EXCLUDES = ['', 'flax_model.msgpack,pytorch_model.*', 'original,metal', '*.bin',
             'sp ace.bin', 'pytorch_model.{bin,h5}', 'sub,*.msgpack', '.hidden.bin']
 
 
-def make_hub(place):
-    """Several sizes; two files with one content; more than a batch full."""
+def make_hub(place, many=0):
+    """Several sizes; two files with one content; many small ones to make more than a batch full."""
     hub = os.path.join(place.path, 'hub')
     repository = os.path.join(hub, 'model.git')
     content = dict(SMALL)
     large = {name: make_model.stream(name, 1000 + 77777 * i) for i, name in enumerate(LARGE)}
     large['copy.bin'] = large['original/x.bin']
     large['large.bin'] = make_model.stream('large', 5 << 20)
-    large.update((f'many/{i:03}.bin', make_model.stream(f'many {i}', 1 + i * 37)) for i in range(130))
+    large.update((f'many/{i:03}.bin', make_model.stream(f'many {i}', 1 + i * 37)) for i in range(many))
     content.update((name, make_model.pointer(blob)) for name, blob in large.items())
     commit = make_model.make_repository(repository, content, [('link', 'model.safetensors')])
     for blob in large.values():
@@ -129,7 +129,7 @@ def odd_files_become_what_the_clients_make_of_them(place):
 
 @test
 def objects_are_fetched_once_in_batches_of_a_hundred(place):
-    hub, commit = make_hub(place)
+    hub, commit = make_hub(place, 130)
     with serve(hub) as server:
         run = place.run('--layout=flat', place.disk, server.url + '/model', commit)
         expect(run.returncode, 0, 'exit status: ' + place.said)
@@ -140,7 +140,7 @@ def objects_are_fetched_once_in_batches_of_a_hundred(place):
 
 @test
 def number_of_transfers_changes_nothing(place):
-    hub, commit = make_hub(place)
+    hub, commit = make_hub(place, 130)
     roots = set()
     with serve(hub) as server:
         for jobs in (1, 3, 64):
