@@ -124,6 +124,7 @@ class Place:
             raise AssertionError(f'exit status {run.returncode}, not {status}: {self.said}')
         if says:
             expect_match(says, self.said)
+        expect('?link=' in self.said, False, 'links, which are secrets too, in what mkdisk says')
         if status == DONE:
             expect(run.stdout.decode().strip(), self.model.root, 'root hash')
         else:
