@@ -156,7 +156,7 @@ const struct option_spec option_specs[] = {
 	          "dashes (root_hash=HEX), exec, those of libfuse" },
 	{ OPTION_FLAG, "allow-other", AT(allow_other), .help = "let other users read the mount" },
 	{ OPTION_NUMBER, "threads", .value = "N", AT(thread_cnt), .min = 1,
-	  .max = OPTIONS_MAX_THREADS, .help = "threads that serve requests (default: 2 per CPU)" },
+	  .max = OPTIONS_MAX_THREADS, .help = "threads that serve or work (default: 2 per CPU)" },
 	{ OPTION_SIZE, "cache-size", .value = "SIZE", AT(image.verity.cache_len), .min = 1,
 	  .max = UINT64_MAX, .help = "memory for proven hash blocks (default 64M)" },
 	{ OPTION_CHOICE, "direct", .value = "auto|yes|no", AT(image.direct),
