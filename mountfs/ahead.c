@@ -17,8 +17,12 @@
 
 #define PIECE_CNT 128 /* 32 MiB */
 
-/* What is wanted beyond a reader; more only costs memory, once hashing keeps up. */
-#define MAX_AHEAD (1 * MIB)
+/*
+ * What is wanted beyond a reader, at least and in READs. As little as keeps the reader from
+ * waiting: what is proven early has left the processor's caches when it is sent.
+ */
+#define MIN_AHEAD   (1 * MIB)
+#define AHEAD_READS 4
 
 /*
  * Counted in READs of anybody. A piece that was not taken for that long belongs to a reader who
@@ -144,7 +148,7 @@ static bool is_planned(const struct ahead *a, uint64_t nid, uint64_t off, uint64
 static void plan(struct ahead *a, const struct erofs_inode *inode, uint64_t off, uint64_t len)
 {
 	struct streams_read r = { .nid = inode->nid, .off = off, .len = len, .size = inode->size };
-	struct streams_plan plan = streams_note(&a->streams, &r, MAX_AHEAD);
+	struct streams_plan plan = streams_note(&a->streams, &r, MAX(MIN_AHEAD, AHEAD_READS * len));
 	uint64_t begin = plan.off, end = plan.off + plan.len, from, to, done = 0;
 
 	for (; a->max_working > 0 && begin < end; done += to - from) {

@@ -312,6 +312,27 @@ static int new_session(const struct mount_options *o, struct fuse_session **out,
 	return 0;
 }
 
+/*
+ * The kernel sends READs of 128 KiB unless somebody raises this, which only root may. Without it
+ * everything works, so nothing is said when it cannot be done. The mount's device is asked for
+ * without asking the file system, which does not answer yet.
+ */
+static void raise_request_len(const char *mountpoint)
+{
+	struct statx st;
+	char path[64];
+	scoped_fd int fd = -1;
+	int ignored;
+
+	if (statx(AT_FDCWD, mountpoint, AT_STATX_DONT_SYNC, 0, &st) < 0)
+		return;
+	snprintf(path, sizeof(path), "/sys/class/bdi/%u:%u/read_ahead_kb", st.stx_dev_major,
+	         st.stx_dev_minor);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	ignored = fd >= 0 ? dprintf(fd, "%d", (int)(OPS_MAX_READ_LEN / KIB)) : -1;
+	(void)ignored;
+}
+
 int mount_new(const struct mount_options *o, struct mount **out, struct diag *d)
 {
 	bool is_fd = is_fuse_fd(o->mountpoint);
@@ -338,6 +359,8 @@ int mount_new(const struct mount_options *o, struct mount **out, struct diag *d)
 	if (r < 0)
 		return explain(o->mountpoint, complaint, d);
 	m->is_mounted = true;
+	if (!is_fd)
+		raise_request_len(real);
 	*out = take_ptr(m);
 	return 0;
 }

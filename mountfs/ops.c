@@ -277,7 +277,8 @@ static void ops_init(void *userdata, struct fuse_conn_info *conn)
 	 * what cannot change.
 	 */
 	conn->want = conn->capable & wanted;
-	conn->max_write = OPS_MAX_READ_LEN; /* bounds READ too, through the pages per request */
+	conn->max_write = OPS_MAX_READ_LEN;     /* bounds READ too, through the pages per request */
+	conn->max_readahead = OPS_MAX_READ_LEN; /* the kernel takes the least of this and its own */
 	conn->max_background = 16 * ops->hooks.thread_cnt;
 	conn->congestion_threshold = conn->max_background / 4 * 3;
 	if (ops->hooks.on_ready)
