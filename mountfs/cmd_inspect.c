@@ -288,56 +288,53 @@ static void print_scalar(json_t *v)
 /* One element of a list: a word, or an object on a line of its own. */
 static void print_element(json_t *v, bool is_first)
 {
-	const char *key;
-	json_t *member;
-
 	if (!json_is_object(v)) {
 		fputs(is_first ? " " : ", ", stdout);
 		print_scalar(v);
 		return;
 	}
 	fputs("\n   ", stdout);
-	json_object_foreach (v, key, member) {
+	for (void *at = json_object_iter(v); at; at = json_object_iter_next(v, at)) {
 		putchar(' ');
-		print_key(key);
+		print_key(json_object_iter_key(at));
 		putchar(' ');
-		print_scalar(member);
+		print_scalar(json_object_iter_value(at));
 	}
+}
+
+static void print_member(const char *key, json_t *v)
+{
+	fputs("  ", stdout);
+	print_key(key);
+	putchar(':');
+	for (size_t i = 0; i < json_array_size(v); i++)
+		print_element(json_array_get(v, i), i == 0);
+	if (!json_is_array(v)) {
+		putchar(' ');
+		print_scalar(v);
+	}
+	putchar('\n');
 }
 
 static void print_part(const char *name, json_t *part)
 {
-	json_t *member, *element;
-	const char *key;
-	size_t i;
-
 	print_key(name);
 	puts(json_is_true(json_object_get(part, "proven")) ? " (proven)" : " (NOT proven)");
-	json_object_foreach (part, key, member) {
-		if (strcmp(key, "proven") == 0)
-			continue;
-		fputs("  ", stdout);
-		print_key(key);
-		putchar(':');
-		if (!json_is_array(member))
-			putchar(' '), print_scalar(member);
-		json_array_foreach (member, i, element)
-			print_element(element, i == 0);
-		putchar('\n');
-	}
+	for (void *at = json_object_iter(part); at; at = json_object_iter_next(part, at))
+		if (strcmp(json_object_iter_key(at), "proven") != 0)
+			print_member(json_object_iter_key(at), json_object_iter_value(at));
 }
 
 static void print_text(json_t *out)
 {
-	const char *key;
-	json_t *v;
+	for (void *at = json_object_iter(out); at; at = json_object_iter_next(out, at)) {
+		json_t *v = json_object_iter_value(at);
 
-	json_object_foreach (out, key, v) {
 		if (json_is_object(v)) {
-			print_part(key, v);
+			print_part(json_object_iter_key(at), v);
 			continue;
 		}
-		print_key(key);
+		print_key(json_object_iter_key(at));
 		fputs(": ", stdout);
 		print_scalar(v);
 		putchar('\n');

@@ -14,11 +14,14 @@ import sys
 import threading
 import time
 
-import yaml
-
 from mountlib import (DEADLINE, FAILED, NOBODY, USAGE, add_hash_tree, as_user, find_bytes, flat_disk, flip, is_mounted, main,
-                      make_image, mount, mounted, read_line, refused, require, require_fuse, run, sandbox, start,
+                      make_image, mount, mounted, read_line, refused, require, require_fuse, run, sandbox, skip, start,
                       wait_until)
+
+try:
+    import yaml
+except ImportError:
+    skip('python3-yaml is not installed')
 
 EXAMPLES = os.path.join(os.path.dirname(os.path.realpath(__file__)), '..', '..', 'docs', 'examples')
 CONTENT = random.Random(8).randbytes(4 << 20)
