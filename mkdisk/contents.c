@@ -223,6 +223,7 @@ static int carry_large(struct worker *k, const struct piece *p, struct diag *d)
 	return stream_file_finish(take_ptr(k->to), d);
 }
 
+/* Holes are read like anything else here. */
 static int carry_small(struct worker *k, const struct piece *p, struct diag *d)
 {
 	uint8_t *room = NULL;
