@@ -255,9 +255,9 @@ def row_results(row, samples):
 
 
 def run_case(make, bench, rounds, tell):
-    """One case from its files to its results; a case that cannot run here becomes a sentence."""
+    """One case from its files to its results; a case that cannot run here, or fails, becomes a sentence."""
     case = make(bench)
-    result = {'name': case.name, 'title': case.title, 'rows': {}, 'missing': {}}
+    result = {'name': case.name, 'title': case.title, 'rows': {}, 'missing': {}, 'failed': None}
     try:
         tell(f'{case.name}: preparing')
         case.prepare()
@@ -268,6 +268,8 @@ def run_case(make, bench, rounds, tell):
             result['rows'][key] = row_results(row, of_row)
     except Missing as why:
         result['missing'][''] = str(why)
+    except (RuntimeError, AssertionError, OSError) as why:
+        result['failed'] = f'{type(why).__name__}: {why}'
     finally:
         case.clean()
         if case.dir:

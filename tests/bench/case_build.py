@@ -138,12 +138,13 @@ class Model(Directory):
     title = 'directory to flat disk: a model'
     aim = 4
     jobs_grow = True
+    shard_len = GIB
 
     def need(self):
-        return self.bench.size(4 * GIB, 32 * MIB) * 17 // 8
+        return self.bench.size(4 * self.shard_len, 32 * MIB) * 17 // 8
 
     def make_tree(self, source):
-        shard = self.bench.size(GIB, 8 * MIB)
+        shard = self.bench.size(self.shard_len, 8 * MIB)
         for i in range(4):
             self.bench.random_file(os.path.join(source, f'model-{i + 1:05}-of-00004.safetensors'), shard - 12345)
         for name, length in (('config.json', 700), ('tokenizer.json', 2 * MIB), ('README.md', 9000)):
@@ -182,6 +183,7 @@ class Clone(ModelOnDisk):
     title = 'directory to flat disk on btrfs'
     aim = None
     jobs_grow = False
+    shard_len = GIB // 2
     mounted = False
 
     def __init__(self, bench):
@@ -191,8 +193,8 @@ class Clone(ModelOnDisk):
         self.rows = {'': Row(aims=[Aim(self.cloning, self.peer), Aim(self.cloning, self.copying)])}
 
     def prepare(self):
-        image_len = self.bench.size(12 * GIB, 512 * MIB)
-        self.dir = self.bench.directory(image_len, on_disk=True)
+        image_len = self.bench.size(8 * GIB, 512 * MIB)
+        self.dir = self.bench.directory(image_len * 5 // 4, on_disk=True)
         image, mount = os.path.join(self.dir, 'btrfs'), os.path.join(self.dir, 'mount')
         os.mkdir(mount)
         with open(image, 'wb') as f:

@@ -42,6 +42,8 @@ def print_text(result):
             for r in row['ratios']:
                 print(f"  {r['ours']} : {r['peer']} = {r['ratio']:.2f} "
                       f"({r['low']:.2f} .. {r['high']:.2f}) {verdict(r)}".rstrip())
+        if case['failed']:
+            print(f"\n{case['name']}: FAILED: {case['failed']}")
         for name, why in case['missing'].items():
             print(f"  {case['name']}{': ' + name if name else ''}: not run: {why}")
 

@@ -98,6 +98,9 @@ def main():
         why = results.update_document(result, args.document)
     if why:
         print(f'run.py: {why}', file=sys.stderr)
+    failed = [case['name'] for case in result['cases'] if case['failed']]
+    if failed:
+        sys.exit(f"run.py: failed: {', '.join(failed)}")
 
 
 if __name__ == '__main__':
