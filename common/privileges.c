@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/capability.h>
 #include <linux/landlock.h>
 #include <sys/prctl.h>
@@ -55,6 +56,45 @@ int privileges_hide_memory(struct diag *d)
 {
 	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
 		return diag_set_errno(d, -errno, "cannot hide the memory of the process");
+	return 0;
+}
+
+/* ---- descriptors ---- */
+
+static int compare_fds(const void *a, const void *b)
+{
+	const int *x = a, *y = b;
+
+	return (*x > *y) - (*x < *y);
+}
+
+static void close_between(unsigned first, unsigned last)
+{
+	unsigned limit = (unsigned)sysconf(_SC_OPEN_MAX);
+
+	if (first > last || syscall(SYS_close_range, first, last, 0) == 0)
+		return;
+	/* before Linux 5.9 */
+	for (unsigned fd = first; fd <= MIN(last, limit); fd++)
+		close((int)fd);
+}
+
+int privileges_keep_descriptors(const int *keep, size_t cnt, struct diag *d)
+{
+	scoped_free int *fds = calloc(cnt + 1, sizeof(*fds));
+	unsigned next = STDERR_FILENO + 1;
+
+	if (!fds)
+		return diag_set(d, -ENOMEM, "out of memory");
+	memcpy(fds, keep, cnt * sizeof(*fds));
+	qsort(fds, cnt, sizeof(*fds), compare_fds);
+	for (size_t i = 0; i < cnt; i++) {
+		if (fds[i] < (int)next)
+			continue;
+		close_between(next, (unsigned)fds[i] - 1);
+		next = (unsigned)fds[i] + 1;
+	}
+	close_between(next, INT_MAX);
 	return 0;
 }
 

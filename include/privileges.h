@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Giving up, for good, what a program does not need any more: rights of root, rights that files
- * give when they are executed, and the file system. What is given up here nobody gets back, neither
- * this process nor the programs that it starts.
+ * give when they are executed, descriptors, and the file system. What is given up here nobody gets
+ * back, neither this process nor the programs that it starts.
  *
  * Linux keeps all of this for each thread: start-up only, before there are threads.
  */
@@ -23,6 +23,9 @@ int privileges_gain_no_more(struct diag *d) MUST_CHECK;
 
 /* No core dump, and no look into the memory by other processes of the same user. */
 int privileges_hide_memory(struct diag *d) MUST_CHECK;
+
+/* Closes every descriptor but 0 to 2 and the cnt of keep, where -1 is passed over. -ENOMEM. */
+int privileges_keep_descriptors(const int *keep, size_t cnt, struct diag *d) MUST_CHECK;
 
 /*
  * Landlock (landlock(7)), after privileges_gain_no_more(). 1: it holds; 0: this kernel has none.

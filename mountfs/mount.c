@@ -392,9 +392,8 @@ __attribute__((noreturn)) static void wait_and_unmount(struct mount *m, int fd)
 	setsid();
 	for (int i = STDIN_FILENO; i <= STDERR_FILENO; i++)
 		dup2(m->null_fd, i);
-	if (fd > STDERR_FILENO + 1)
-		close_range(STDERR_FILENO + 1, (unsigned)fd - 1, 0);
-	close_range((unsigned)fd + 1, ~0U, 0);
+	if (r == 0)
+		r = privileges_keep_descriptors(&fd, 1, NULL);
 	/* what a user needs comes from fusermount3, which is setuid; libfuse runs it */
 	if (r == 0 && geteuid() == 0)
 		r = privileges_keep(root_needs, NULL);

@@ -15,7 +15,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -217,24 +216,6 @@ static int filter_system_calls(struct diag *d)
 
 /* ---- descriptors ---- */
 
-static int compare_fds(const void *a, const void *b)
-{
-	const int *x = a, *y = b;
-
-	return (*x > *y) - (*x < *y);
-}
-
-static void close_between(unsigned first, unsigned last)
-{
-	unsigned limit = (unsigned)sysconf(_SC_OPEN_MAX);
-
-	if (first > last || syscall(SYS_close_range, first, last, 0) == 0)
-		return;
-	/* before Linux 5.9 */
-	for (unsigned fd = first; fd <= MIN(last, limit); fd++)
-		close((int)fd);
-}
-
 static bool is_among(int fd, const int *fds, size_t cnt)
 {
 	for (size_t i = 0; i < cnt; i++)
@@ -246,27 +227,14 @@ static bool is_among(int fd, const int *fds, size_t cnt)
 static int close_all_but(const int *keep, size_t cnt, struct diag *d)
 {
 	scoped_fd int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-	scoped_free int *fds = calloc(cnt + 1, sizeof(*fds));
-	unsigned next = STDERR_FILENO + 1;
 
 	if (null < 0)
 		return diag_set_errno(d, -errno, "/dev/null: cannot open");
-	if (!fds)
-		return diag_set(d, -ENOMEM, "out of memory");
 	for (int fd = STDIN_FILENO; fd <= STDOUT_FILENO; fd++)
 		if (!is_among(fd, keep, cnt))
 			dup2(null, fd);
-	memcpy(fds, keep, cnt * sizeof(*fds));
-	qsort(fds, cnt, sizeof(*fds), compare_fds);
-	for (size_t i = 0; i < cnt; i++) {
-		if (fds[i] < (int)next)
-			continue;
-		close_between(next, (unsigned)fds[i] - 1);
-		next = (unsigned)fds[i] + 1;
-	}
-	close_between(next, INT_MAX);
-	take_fd(&null); /* closed with the others */
-	return 0;
+	close(take_fd(&null));
+	return privileges_keep_descriptors(keep, cnt, d);
 }
 
 /* ---- the C library ---- */
