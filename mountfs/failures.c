@@ -109,17 +109,23 @@ static enum novelty remember(struct failures *f, const struct key *k)
 	return ++f->distinct == MAX_DISTINCT ? LAST_NEW : NEW;
 }
 
-/* *is_time: for another failures_report_count(). */
-static enum novelty count_one(struct failures *f, const struct key *k, bool *is_time)
+struct tally {
+	uint64_t all, distinct;
+};
+
+/* sum: what is to be told now; all 0: nothing. */
+static enum novelty count_one(struct failures *f, const struct key *k, struct tally *sum)
 {
 	enum novelty answer;
 
+	*sum = (struct tally){ .all = 0 };
 	pthread_mutex_lock(&f->lock);
 	answer = remember(f, k);
 	f->all++;
-	*is_time = f->all == f->next_count;
-	if (*is_time)
+	if (f->all == f->next_count) {
 		f->next_count *= 10;
+		*sum = (struct tally){ .all = f->all, .distinct = f->distinct };
+	}
 	pthread_mutex_unlock(&f->lock);
 	return answer;
 }
@@ -365,26 +371,32 @@ void failures_count(struct failures *f, uint64_t *all, uint64_t *distinct)
 	pthread_mutex_unlock(&f->lock);
 }
 
-void failures_report_count(struct failures *f)
+static void report_sum(const struct tally *sum)
 {
-	uint64_t all_cnt, distinct_cnt;
-	char text[128], reads[NUMBER_LEN], distinct[NUMBER_LEN];
-	const char *const fields[] = { "event",    "failure-count", "failures", reads,
+	char text[128], all[NUMBER_LEN], distinct[NUMBER_LEN];
+	const char *const fields[] = { "event",    "failure-count", "failures", all,
 		                       "distinct", distinct,        NULL };
 
-	failures_count(f, &all_cnt, &distinct_cnt);
-	put_number(reads, all_cnt);
-	put_number(distinct, distinct_cnt);
-	snprintf(text, sizeof(text), "%s reads failed, for %s distinct reasons", reads, distinct);
-	if (strcmp(reads, "0") != 0)
+	put_number(all, sum->all);
+	put_number(distinct, sum->distinct);
+	snprintf(text, sizeof(text), "%s reads failed, for %s distinct reasons", all, distinct);
+	if (sum->all > 0)
 		report_event(REPORT_WARNING, text, fields);
+}
+
+void failures_report_count(struct failures *f)
+{
+	struct tally sum;
+
+	failures_count(f, &sum.all, &sum.distinct);
+	report_sum(&sum);
 }
 
 static void tell(struct failures *f, const struct key *k, const struct failed_request *q,
                  const struct verity_failure *v)
 {
-	bool is_time;
-	enum novelty n = count_one(f, k, &is_time);
+	struct tally sum;
+	enum novelty n = count_one(f, k, &sum);
 
 	if (n != KNOWN && v)
 		report_block(q, v);
@@ -393,8 +405,7 @@ static void tell(struct failures *f, const struct key *k, const struct failed_re
 	if (n == LAST_NEW)
 		report_warning("%d distinct failures were told; further ones are only counted",
 		               MAX_DISTINCT);
-	if (is_time)
-		failures_report_count(f);
+	report_sum(&sum);
 }
 
 bool failures_report(struct failures *f, const struct failed_request *q)
