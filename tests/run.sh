@@ -32,14 +32,15 @@ check() {
     [ $status = 0 ] && echo "ok $name" || echo "not ok $name ($status)"
 }
 
-# build DIR [meson options]: configured once, then kept; compilers come from CC
+# build DIR [meson options]: configured once, then kept; compilers come from CC, targets (all) from TARGETS
 build() {
     local dir=$1
     shift
     if [ ! -f "$dir/build.ninja" ]; then
         meson setup "$dir" -Dwerror=true "$@" >"$dir.log" 2>&1 || { cat "$dir.log"; return 1; }
     fi
-    ninja -C "$dir" >"$dir.log" 2>&1 || { tail -n 60 "$dir.log"; return 1; }
+    # shellcheck disable=SC2086
+    ninja -C "$dir" ${TARGETS-} >"$dir.log" 2>&1 || { tail -n 60 "$dir.log"; return 1; }
     rm -f "$dir.log"
 }
 
@@ -78,8 +79,10 @@ conf_asan_ubsan() { # address and undefined behaviour sanitizers: unit and hosti
         count_result "asan_ubsan build" 1
 }
 
-conf_fuzz() { # every fuzz target searches for half a minute, from its corpus and a fixed seed
-    local target name
+# search SECONDS [libFuzzer options]: every fuzz target, from its corpus and what was found before
+search() {
+    local seconds=$1 target name
+    shift
     CC=clang build build-fuzz -Dfuzz=true -Db_sanitize=address,undefined -Db_lundef=false || {
         count_result "fuzz build" 1
         return
@@ -88,10 +91,30 @@ conf_fuzz() { # every fuzz target searches for half a minute, from its corpus an
         [ -f "$target" ] || continue
         name=${target##*/fuzz_}
         mkdir -p "build-fuzz/found/$name"
-        check "fuzz: $name" env UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 "$target" -max_len=24576 -seed=1 \
-            -max_total_time=30 -timeout=20 -verbosity=0 -artifact_prefix="build-fuzz/found/$name-" \
+        check "fuzz: $name" env UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 "$target" -max_len=24576 \
+            -max_total_time="$seconds" -timeout=20 -verbosity=0 -artifact_prefix="build-fuzz/found/$name-" "$@" \
             "build-fuzz/found/$name" "tests/fuzz/corpus/$name"
     done
+}
+
+conf_fuzz() { # every fuzz target searches for some seconds, from a fixed seed
+    search 10 -seed=1
+}
+
+long_fuzz_long() { # every fuzz target searches for FUZZ_SECONDS (an hour), and what it executed is told
+    search "${FUZZ_SECONDS:-3600}" -print_final_stats=1
+}
+
+long_coverage() { # lines and branches of the parsers that the fuzz targets reach
+    CC=clang TARGETS=$(sed -n 's,^\([a-z_]*\) .*,tests/fuzz/replay_\1,p' tests/fuzz/parsers) \
+        build build-coverage -Dc_args="-fprofile-instr-generate -fcoverage-mapping" \
+        -Dc_link_args=-fprofile-instr-generate &&
+        check "coverage" tests/fuzz/coverage.sh build-coverage build-fuzz/found || count_result "coverage build" 1
+}
+
+long_load_long() { # 64 readers for ten minutes while the disk is scribbled on
+    CC=gcc build build-gcc && prepare_fuse && check "load" env MOUNTFS="$PWD/build-gcc/mountfs/mountfs" \
+        LOAD="$PWD/build-gcc/tests/load" tests/e2e/mount_load.py 60 10 || count_result "load build" 1
 }
 
 conf_tsan() { # thread sanitizer: unit tests
@@ -169,28 +192,33 @@ prepare_fuse() {
     return 0
 }
 
-configurations() { sed -n 's/^conf_\([a-z_]*\)() { # \(.*\)/\1\t\2/p' tests/run.sh; }
+# configurations conf: those that a run without arguments passes; long: those that are asked for by name
+configurations() { sed -n "s/^$1_\\([a-z_]*\\)() { # \\(.*\\)/\\1\\t\\2/p" tests/run.sh; }
+function_of() { declare -F "conf_$1" || declare -F "long_$1"; }
 
 case ${1-} in
 -h | --help)
     echo "usage: tests/run.sh [NAME...]; without NAME, all of:"
-    configurations | sed 's/^/  /'
+    configurations conf | sed 's/^/  /'
+    echo "and, only when they are named:"
+    configurations long | sed 's/^/  /'
     exit 0
     ;;
 --list)
-    configurations
+    configurations conf
+    configurations long
     exit 0
     ;;
 esac
 
 packages_need build quickstart tests || exit 1
-[ $# -gt 0 ] || set -- $(configurations | cut -f 1)
+[ $# -gt 0 ] || set -- $(configurations conf | cut -f 1)
 for name; do
-    declare -F "conf_$name" >/dev/null || { echo "tests/run.sh: no configuration '$name'; --list names them" >&2; exit 2; }
+    function_of "$name" >/dev/null || { echo "tests/run.sh: no configuration '$name'; --list names them" >&2; exit 2; }
 done
 for name; do
-    note "$name: $(configurations | sed -n "s/^$name\t//p")"
-    "conf_$name"
+    note "$name: $({ configurations conf; configurations long; } | sed -n "s/^$name\t//p")"
+    "$(function_of "$name")"
 done
 
 note "summary"

@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """Many readers of all kinds while the disk is scribbled on and repaired: the true bytes, or EIO.
 

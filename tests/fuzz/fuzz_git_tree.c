@@ -133,7 +133,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	struct git_tree_source from;
 	struct source_options opt = { 0 };
 	scoped(tree) struct tree *t = NULL;
-	struct git_tree_lfs lfs;
+	struct git_tree_lfs lfs = { 0 };
 	struct diag d = DIAG_INIT;
 
 	r = (struct repo){ 0 };
@@ -149,6 +149,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		FUZZ_MUST(!err || (d.err == err && d.text[0]));
 		if (err == 0)
 			plan(t);
+		free(lfs.node);
 	}
 	close_repo(&r);
 	return 0;
