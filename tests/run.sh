@@ -186,6 +186,16 @@ conf_reproducible() { # same source, other directory: same programs
     check "reproducible build" tests/check_reproducible.sh
 }
 
+long_kernel() { # a real kernel's dm-verity and EROFS as judges, in User Mode Linux; a part of gcc
+    CC=gcc build build-gcc && meson_test kernel build-gcc oracle_kernel_verity oracle_kernel_erofs ||
+        count_result "kernel build" 1
+}
+
+long_mutations() { # takes one promise out of the code at a time: does a test notice?
+    prepare_fuse
+    check "mutations" tests/mutations.sh build-mutations
+}
+
 # An ordinary user needs to open /dev/fuse; some machines have it 0600.
 prepare_fuse() {
     [ "$(id -u)" = 0 ] && [ -c /dev/fuse ] && chmod 666 /dev/fuse
