@@ -99,6 +99,8 @@ static int set_number(struct options *o, const struct option_spec *s, const char
 {
 	bool is_size = s->kind == OPTION_SIZE;
 	uint64_t v = 0;
+
+	assert(value); /* set_option() has seen to it */
 	int r = is_size ? size_parse(value, &v) : parse_u64(value, &v);
 
 	if (r < 0 || v < s->min || v > s->max)
@@ -113,6 +115,8 @@ static int set_choice(struct options *o, const struct option_spec *s, const char
                       struct diag *d)
 {
 	const char *choices = s->choices ? s->choices : s->value, *at = choices;
+
+	assert(value); /* set_option() has seen to it */
 	size_t len = strlen(value);
 
 	for (uint64_t i = 0; *at != '\0'; i++) {

@@ -191,6 +191,10 @@ long_kernel() { # a real kernel's dm-verity and EROFS as judges, in User Mode Li
         count_result "kernel build" 1
 }
 
+long_analyze() { # gcc -fanalyzer and clang-tidy over the programs
+    CC=gcc build build-gcc && check "analyzers" tests/analyze.sh build-gcc || count_result "analyzer build" 1
+}
+
 long_mutations() { # takes one promise out of the code at a time: does a test notice?
     prepare_fuse
     check "mutations" tests/mutations.sh build-mutations

@@ -303,6 +303,25 @@ static void missing_bytes_are_wrong(void **state)
 	free(g.bytes);
 }
 
+/* A pointer may give a size that its digest contradicts, and it is the size that places are made
+ * for. */
+static void right_bytes_of_another_length_are_wrong(void **state)
+{
+	struct lfs_intake *in = new_intake(1, 1);
+	struct got g;
+	struct lfs_object o;
+	(void)state;
+
+	make(&g, &o, 100000, 1);
+	o.size = g.len + 1;
+	begin(in, 0, &o, false);
+	put_all(in, 0, g.bytes, g.len);
+	assert_int_equal(end(in, 0), LFS_LANE_WRONG);
+	assert_true(g.abandoned == 1 && g.verified == 0);
+	lfs_intake_free(in);
+	free(g.bytes);
+}
+
 /* Wherever a sink fails: its sentence is told, and each object hears how it ended, once. */
 static void failing_sink_is_told_and_everything_abandoned(void **state)
 {
@@ -393,6 +412,7 @@ int main(void)
 		cmocka_unit_test(what_is_there_already_is_not_wanted),
 		cmocka_unit_test(wrong_bytes_are_abandoned_and_may_come_anew),
 		cmocka_unit_test(missing_bytes_are_wrong),
+		cmocka_unit_test(right_bytes_of_another_length_are_wrong),
 		cmocka_unit_test(failing_sink_is_told_and_everything_abandoned),
 		cmocka_unit_test(ending_early_abandons_what_is_open),
 		cmocka_unit_test(every_failed_allocation_is_told),
