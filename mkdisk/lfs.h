@@ -37,7 +37,7 @@ struct lfs_sink {
 	 */
 	int (*begin)(void *ctx, bool anew, struct hash_stream *digest, uint64_t *from,
 	             struct diag *d);
-	/* The next bytes, any number of them. Not proven yet. */
+	/* The next bytes, any number of them; buf begins on a multiple of 4096. Not proven yet. */
 	int (*data)(void *ctx, const void *buf, size_t len, struct diag *d);
 	/* That was all, and size and SHA-256 are right. */
 	int (*verified)(void *ctx, struct diag *d);

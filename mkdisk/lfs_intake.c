@@ -10,6 +10,7 @@
 #include <pthread.h>
 
 #define BUF_CNT     4
+#define BUF_ALIGN   4096
 #define MAX_BUF_LEN MIB
 #define MIN_BUF_LEN (2 * LFS_INTAKE_MAX_PUT)
 #define TOTAL_LEN   (64 * MIB) /* of all buffers */
@@ -57,7 +58,7 @@ static int begin_object(struct lfs_intake *in, struct lane *l, struct diag *d)
 	if (hash_stream_new(HASH_SHA256, &l->digest) < 0)
 		return diag_set(d, -ENOMEM, "out of memory");
 	for (unsigned i = 0; i < BUF_CNT; i++) {
-		l->buf[i] = l->buf[i] ? l->buf[i] : malloc(in->buf_len);
+		l->buf[i] = l->buf[i] ? l->buf[i] : aligned_alloc(BUF_ALIGN, in->buf_len);
 		if (!l->buf[i])
 			return diag_set(d, -ENOMEM, "out of memory");
 	}
@@ -185,8 +186,8 @@ int lfs_intake_new(const struct lfs_intake_options *opt, struct lfs_intake **out
 	if (!in)
 		return diag_set(d, -ENOMEM, "out of memory");
 	in->opt = *opt;
-	in->buf_len =
-	        (size_t)MAX(MIN(TOTAL_LEN / (opt->lanes * BUF_CNT), MAX_BUF_LEN), MIN_BUF_LEN);
+	in->buf_len = (size_t)round_down(TOTAL_LEN / (opt->lanes * BUF_CNT), BUF_ALIGN);
+	in->buf_len = MAX(MIN(in->buf_len, MAX_BUF_LEN), MIN_BUF_LEN);
 	pthread_mutex_init(&in->lock, NULL);
 	pthread_cond_init(&in->work, NULL);
 	while (in->thread_cnt < opt->workers &&
