@@ -15,7 +15,7 @@ in_bash() {
     local program=$1
     shift
     PATH="$build/$program:$PATH" bash -c '
-        . completion/modeldisk.bash
+        . docs/completion/modeldisk.bash
         COMP_WORDS=("$@") COMP_CWORD=$(($# - 1))
         _modeldisk "$1"
         printf "%s\n" "${COMPREPLY[@]}"' bash "$program" "$@"
@@ -27,7 +27,7 @@ in_zsh() {
         _arguments() { shift 2; print -rl -- "$@" }
         _call_program() { shift; "$@" }
         words=('"$1"')
-        . completion/_modeldisk'
+        . docs/completion/_modeldisk'
 }
 
 same() { # same WHAT EXPECTED FOUND

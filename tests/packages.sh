@@ -7,6 +7,7 @@ packages_build="gcc libc6-dev meson ninja-build pkg-config libfuse3-dev libssl-d
 packages_quickstart="fuse3 git git-lfs jq python3"
 packages_tests="libcmocka-dev clang llvm lld libclang-rt-dev cppcheck clang-tidy clang-format valgrind \
     erofs-utils cryptsetup-bin gdisk fdisk nginx-light fio mtree-netbsd socat python3-yaml systemd zsh mandoc attr acl procps psmisc util-linux zstd openssl binutils"
+packages_package="debhelper dpkg-dev lintian mmdebstrap git"
 packages_clients="rsync stress-ng fio nginx-light curl"
 command -v npm >/dev/null || packages_clients="$packages_clients nodejs npm"
 

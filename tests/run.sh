@@ -177,6 +177,10 @@ conf_clients() { # llama.cpp, ONNX Runtime, nginx, rsync, fio, git and others re
     rm -f build-clients.log
 }
 
+conf_package() { # the Debian package: built, installed and used in a fresh system
+    packages_need build package && prepare_fuse && check "package" env DEB_BUILD_OPTIONS=nocheck tests/package.sh build-package
+}
+
 conf_quickstart() { # the README's first command
     prepare_fuse
     check "quickstart" ./quickstart.sh
