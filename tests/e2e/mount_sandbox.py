@@ -6,9 +6,10 @@ import os
 import platform
 import random
 import signal
+import socket
 import subprocess
 
-from mountlib import (DEADLINE, NOBODY, as_user, flat_disk, is_mounted, main, mount, mounted, require, require_fuse,
+from mountlib import (DEADLINE, NOBODY, as_user, find_bytes, flat_disk, flip, is_mounted, main, mount, mounted, require, require_fuse,
                       sandbox, wait_until)
 
 CONTENT = random.Random(31).randbytes(1 << 20)
@@ -219,6 +220,35 @@ def without_the_process_that_unmounts_the_daemon_ends_all_the_same():
     subprocess.run(['umount', m.path], check=True)
 
 
+# ---- the log ----
+
+def a_daemon_in_the_background_tells_the_system_log_from_inside():
+    if os.path.lexists('/dev/log') or os.getuid() != 0:
+        print('note: there is a /dev/log, which is not ours to read')
+        return
+    disk, root, _ = flat_disk(TREE, 'broken.disk')
+    flip(disk, find_bytes(disk, CONTENT[256 << 10:260 << 10]))
+    where = sandbox.dir('logged')
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as log:
+        log.bind('/dev/log')
+        try:
+            log.settimeout(DEADLINE)
+            subprocess.run([sandbox.mountfs, disk, where, f'--root-hash={root}'], check=True, timeout=DEADLINE)
+            with open(f'{where}/weights.bin', 'rb', buffering=0) as file:
+                try:
+                    os.pread(file.fileno(), 4096, 256 << 10)
+                    raise AssertionError('a broken block was read')
+                except OSError as err:
+                    assert err.errno == errno.EIO, err
+            told = log.recv(8192)
+            while b'weights.bin' not in told:  # another test's daemon
+                told = log.recv(8192)
+        finally:
+            os.unlink('/dev/log')
+        assert told.startswith(b'<27>mountfs[') and b'does not match the root hash' in told, told
+    subprocess.run(['umount', where], check=True)
+
+
 # ---- without ----
 
 def no_sandbox_is_said_loudly():
@@ -238,4 +268,5 @@ main([every_thread_has_lost_every_right, the_descriptors_are_disk_fuse_and_log_a
       its_own_user_cannot_look_inside, a_daemon_made_to_escape_dies_at_once_and_its_readers_get_errors,
       the_process_that_unmounts_has_no_other_right_and_outlasts_signals,
       a_daemon_that_dies_leaves_no_process_and_no_directory_that_looks_empty,
-      without_the_process_that_unmounts_the_daemon_ends_all_the_same, no_sandbox_is_said_loudly])
+      without_the_process_that_unmounts_the_daemon_ends_all_the_same,
+      a_daemon_in_the_background_tells_the_system_log_from_inside, no_sandbox_is_said_loudly])
