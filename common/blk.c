@@ -109,6 +109,8 @@ int blk_of_memory(const void *bytes, size_t len, const char *name, struct blk **
 #define MIN_DIRECT_LEN (64 * KIB)
 /* What O_DIRECT wants of offset, length and memory: at most this, on all devices there are. */
 #define DIRECT_ALIGN 4096
+/* Of the page cache, on all architectures with pages of 4 KiB. */
+#define MAX_FOLIO_LEN (2 * MIB)
 
 struct file {
 	int fd, direct_fd; /* direct_fd: with O_DIRECT; -1: never */
@@ -143,6 +145,18 @@ static int read_all(int fd, uint64_t off, uint8_t *buf, size_t len)
 	return 0;
 }
 
+/*
+ * From the page cache. Its folios may be larger than a read, and are dropped only when they lie
+ * inside the range: so it reaches back to where the largest one could begin. What is ahead has been
+ * brought by the kernel for the next read, and stays.
+ */
+static void drop(int fd, uint64_t off, size_t len)
+{
+	uint64_t from = round_down(off, MAX_FOLIO_LEN);
+
+	posix_fadvise(fd, (off_t)from, (off_t)(off + len - from), POSIX_FADV_DONTNEED);
+}
+
 static int file_read(void *ctx, uint64_t off, void *buf, size_t len)
 {
 	const struct file *f = ctx;
@@ -154,7 +168,7 @@ static int file_read(void *ctx, uint64_t off, void *buf, size_t len)
 	if (r == -EINVAL)
 		r = read_all(f->fd, off, buf, len);
 	if (f->drops && len >= MIN_DIRECT_LEN)
-		posix_fadvise(f->fd, (off_t)off, (off_t)len, POSIX_FADV_DONTNEED);
+		drop(f->fd, off, len);
 	return r;
 }
 

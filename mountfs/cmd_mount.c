@@ -4,6 +4,7 @@
  */
 #include "cmd.h"
 #include "daemon.h"
+#include "preload.h"
 
 #include <errno.h>
 #include <time.h>
@@ -20,12 +21,18 @@ static int serve(const struct options *o, const struct image *img, struct failur
 		                    .allow_other = o->allow_other,
 		                    .exec = o->exec,
 		                    .debug = o->debug };
+	const struct preload_options po = { .mountpoint = o->arg[1],
+		                            .pattern = o->preload,
+		                            .progress = o->progress,
+		                            .has_stderr = o->foreground };
 	int r = ops_new(img, failures, &hooks, &ops);
 
 	if (r < 0)
 		return diag_set(d, r, "out of memory");
 	mo.ops = ops;
 	r = mount_new(&mo, &m, d);
+	if (r == 0 && o->preload)
+		r = preload_start(img, &po, d);
 	if (r == 0)
 		r = daemon_serve(dm, m, d);
 	return r;

@@ -24,12 +24,13 @@ static int print_names(const struct option_spec *s)
 	const char letter[] = { '-', s->letter, s->name ? ',' : '\0', '\0' };
 	const char *what = s->kind == OPTION_ACTION ? s->args : s->value;
 
-	return printf("  %-3s %s%s%s%s", s->letter ? letter : "", s->name ? "--" : "",
+	return printf("  %-3s %s%s%s%s%s", s->letter ? letter : "", s->name ? "--" : "",
 	              s->name ? s->name : "",
 	              !s->name || !what          ? ""
 	              : s->kind == OPTION_ACTION ? " "
+	              : s->unsaid                ? "[="
 	                                         : "=",
-	              what ? what : "");
+	              what ? what : "", s->unsaid ? "]" : "");
 }
 
 static void print_option(const struct option_spec *s)
@@ -160,6 +161,8 @@ static int set_option(struct options *o, const struct option_spec *s, const char
 {
 	const char letter[] = { '-', s->letter, '\0' };
 
+	if (!value)
+		value = s->unsaid;
 	if (s->value && !value)
 		return diag_set(d, -EINVAL, "%s%s needs a value: %s", s->name ? "--" : letter,
 		                s->name ? s->name : "", s->value);
@@ -305,7 +308,7 @@ static int parse_long(struct options *o, int argc, char **argv, int *i, struct d
 	if (!s)
 		return diag_set(d, -EINVAL, "unknown option --%.*s (see mountfs --help)", (int)len,
 		                text);
-	if (s->value && !value && *i + 1 < argc)
+	if (s->value && !s->unsaid && !value && *i + 1 < argc)
 		value = argv[++*i];
 	return set_option(o, s, value, d);
 }

@@ -33,6 +33,7 @@ struct options {
 
 	char *fuse_options; /* comma list for libfuse; NULL: none */
 	bool allow_other, exec;
+	char *preload;       /* pattern of files to read at once; NULL: none */
 	unsigned thread_cnt; /* 1..OPTIONS_MAX_THREADS; 0: as the machine is */
 
 	bool foreground, debug, no_sandbox;

@@ -159,6 +159,9 @@ const struct option_spec option_specs[] = {
 	  .max = OPTIONS_MAX_THREADS, .help = "threads that serve or work (default: 2 per CPU)" },
 	{ OPTION_SIZE, "cache-size", .value = "SIZE", AT(image.verity.cache_len), .min = 1,
 	  .max = UINT64_MAX, .help = "memory for proven hash blocks (default 64M)" },
+	{ OPTION_TEXT, "preload", .value = "PATTERN", .unsaid = "*", AT(preload),
+	  .help = "prove files and fill the page cache with them\n"
+	          "in the background; default: all files" },
 	{ OPTION_CHOICE, "direct", .value = "auto|yes|no", AT(image.direct),
 	  .help = "keep the disk out of the page cache, so that\n"
 	          "nothing is in it twice. auto (default): drop\n"

@@ -28,6 +28,7 @@ struct option_spec {
 	const char *name;    /* long name, or NULL */
 	char letter;         /* short name, or 0 */
 	const char *value;   /* what the help calls its value; NULL: it takes none */
+	const char *unsaid;  /* the value may be left out, and is this then; NULL: it may not */
 	const char *choices; /* "eio|exit"; NULL: value says them */
 	const char *help; /* lines of at most 49 characters; NULL: another name of the one above */
 	size_t at, width; /* the member of struct options that is set */
