@@ -21,7 +21,7 @@ struct header {
 _Static_assert(sizeof(struct header) == JOURNAL_HEADER_LEN, "as documented");
 
 struct journal {
-	int fd;
+	struct journal_place at;
 	atomic_bool has_notes;
 	uint32_t object_cnt;
 	uint64_t done[]; /* as read */
@@ -76,8 +76,13 @@ enum journal_state journal_parse(const void *bytes, size_t len, const struct jou
 	return JOURNAL_CONTINUES;
 }
 
-static int journal_alloc(int fd, const struct journal_plan *plan, struct journal **out,
-                         struct diag *d)
+bool journal_has_room(const struct journal_place *at, const struct journal_plan *plan)
+{
+	return at->room == 0 || journal_len(plan) <= at->room;
+}
+
+static int journal_alloc(const struct journal_place *at, const struct journal_plan *plan,
+                         struct journal **out, struct diag *d)
 {
 	struct journal *j;
 
@@ -87,19 +92,19 @@ static int journal_alloc(int fd, const struct journal_plan *plan, struct journal
 	j = calloc(1, sizeof(*j) + plan->object_cnt * sizeof(j->done[0]));
 	if (!j)
 		return diag_set(d, -ENOMEM, "out of memory");
-	j->fd = fd;
+	j->at = *at;
 	j->object_cnt = plan->object_cnt;
 	*out = j;
 	return 0;
 }
 
-/* Up to len bytes from the start of fd; how many, or a negative errno. */
-static ssize_t read_up_to(int fd, uint8_t *buf, size_t len)
+/* Up to len bytes; how many, or a negative errno. */
+static ssize_t read_up_to(const struct journal_place *at, uint8_t *buf, size_t len)
 {
 	size_t done = 0;
 
 	while (done < len) {
-		ssize_t n = pread(fd, buf + done, len - done, (off_t)done);
+		ssize_t n = pread(at->fd, buf + done, len - done, (off_t)(at->off + done));
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -112,37 +117,38 @@ static ssize_t read_up_to(int fd, uint8_t *buf, size_t len)
 	return (ssize_t)done;
 }
 
-static int write_all(int fd, const uint8_t *buf, size_t len, off_t off)
+/* off counts from the journal's beginning. */
+static int write_all(const struct journal_place *at, const uint8_t *buf, size_t len, uint64_t off)
 {
 	while (len > 0) {
-		ssize_t n = pwrite(fd, buf, len, off);
+		ssize_t n = pwrite(at->fd, buf, len, (off_t)(at->off + off));
 
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n <= 0)
 			return n < 0 ? -errno : -EIO;
 		buf += n;
-		off += n;
+		off += (uint64_t)n;
 		len -= (size_t)n;
 	}
 	return 0;
 }
 
-int journal_read(int fd, const struct journal_plan *plan, enum journal_state *state,
-                 struct journal **out, struct diag *d)
+int journal_read(const struct journal_place *at, const struct journal_plan *plan,
+                 enum journal_state *state, struct journal **out, struct diag *d)
 {
 	scoped(journal) struct journal *j = NULL;
-	size_t len = journal_len(plan) + 1; /* a longer one is damaged */
+	size_t len = journal_len(plan) + (at->room == 0); /* a longer file is damaged */
 	scoped_free uint8_t *bytes = NULL;
 	ssize_t n;
-	int r = journal_alloc(fd, plan, &j, d);
+	int r = journal_alloc(at, plan, &j, d);
 
 	if (r < 0)
 		return r;
 	bytes = malloc(len);
 	if (!bytes)
 		return diag_set(d, -ENOMEM, "out of memory");
-	n = read_up_to(fd, bytes, len);
+	n = read_up_to(at, bytes, len);
 	if (n < 0)
 		return diag_set_errno(d, (int)n, "cannot read the journal of an earlier run");
 	*state = journal_parse(bytes, (size_t)n, plan, j->done);
@@ -150,13 +156,14 @@ int journal_read(int fd, const struct journal_plan *plan, enum journal_state *st
 	return 0;
 }
 
-int journal_begin(int fd, const struct journal_plan *plan, struct journal **out, struct diag *d)
+int journal_begin(const struct journal_place *at, const struct journal_plan *plan,
+                  struct journal **out, struct diag *d)
 {
 	scoped(journal) struct journal *j = NULL;
 	size_t len = journal_len(plan);
 	scoped_free uint8_t *bytes = NULL;
 	struct header h;
-	int r = journal_alloc(fd, plan, &j, d);
+	int r = journal_alloc(at, plan, &j, d);
 
 	if (r < 0)
 		return r;
@@ -166,7 +173,7 @@ int journal_begin(int fd, const struct journal_plan *plan, struct journal **out,
 	if (!make_header(plan, &h))
 		return diag_set(d, -EIO, "SHA-256 failed");
 	memcpy(bytes, &h, sizeof(h));
-	r = ftruncate(fd, 0) < 0 ? -errno : write_all(fd, bytes, len, 0);
+	r = at->room == 0 && ftruncate(at->fd, 0) < 0 ? -errno : write_all(at, bytes, len, 0);
 	if (r < 0)
 		return diag_set_errno(d, r, "cannot write its journal");
 	*out = take_ptr(j);
@@ -199,6 +206,6 @@ void journal_note(struct journal *j, uint32_t object, uint64_t done)
 	if (object >= j->object_cnt)
 		return;
 	atomic_store(&j->has_notes, true);
-	(void)write_all(j->fd, (const uint8_t *)&v, sizeof(v),
-	                (off_t)(sizeof(struct header) + object * sizeof(v)));
+	(void)write_all(&j->at, (const uint8_t *)&v, sizeof(v),
+	                sizeof(struct header) + object * sizeof(v));
 }

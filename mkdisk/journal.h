@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * How far a disk has come, in a small file beside it, so that the next run need not begin from
+ * How far a disk has come, in a few bytes beside it, so that the next run need not begin from
  * nothing. It holds hints only: what it says was written is read back and proven by whoever relies
  * on it, so that a lie costs time and nothing else.
  *
@@ -44,13 +44,20 @@ enum journal_state {
 enum journal_state journal_parse(const void *bytes, size_t len, const struct journal_plan *plan,
                                  uint64_t *done);
 
+/* Where a journal lies: a file of its own (room is 0), or room bytes at off of something else. */
+struct journal_place {
+	int fd; /* borrowed for the journal's life */
+	uint64_t off, room;
+};
+bool journal_has_room(const struct journal_place *at, const struct journal_plan *plan);
+
 struct journal;
-/* Reads the journal in fd, which is borrowed for its life. */
-int journal_read(int fd, const struct journal_plan *plan, enum journal_state *state,
-                 struct journal **out, struct diag *d) MUST_CHECK;
-/* Makes fd a journal in which nothing is done. */
-int journal_begin(int fd, const struct journal_plan *plan, struct journal **out, struct diag *d)
-        MUST_CHECK;
+/* Reads the journal that is there, if it is one. */
+int journal_read(const struct journal_place *at, const struct journal_plan *plan,
+                 enum journal_state *state, struct journal **out, struct diag *d) MUST_CHECK;
+/* Puts a journal there in which nothing is done. It has room. */
+int journal_begin(const struct journal_place *at, const struct journal_plan *plan,
+                  struct journal **out, struct diag *d) MUST_CHECK;
 void journal_free(struct journal *j);
 DEFINE_SCOPED(journal, struct journal *, journal_free)
 

@@ -5,6 +5,7 @@
  */
 #include "output.h"
 #include "blk.h"
+#include "head.h"
 #include "part.h"
 #include "signature.h"
 #include "text.h"
@@ -16,14 +17,11 @@
 #include <linux/fs.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 
-/* Held back until commit when a target is written in place: a GPT with sectors of 4096 bytes. */
-#define HEAD_LEN (24 * KIB)
-/* Zeroed at the end of such a target beforehand: the backup GPT of its last owner. */
-#define TAIL_LEN (24 * KIB)
 #define ZERO_LEN (64 * KIB)
 
 enum output_kind {
@@ -37,10 +35,10 @@ struct output {
 	enum output_kind kind;
 	int fd;            /* of the part, or our own */
 	struct part *part; /* REPLACE */
+	struct head *head; /* IN_PLACE, DEVICE */
 	char *path;        /* as given: for messages */
 	uint64_t len;
 	struct writer *writer; /* NULL: NOWHERE */
-	uint8_t *head;         /* in place: the first bytes, until commit */
 	atomic_ullong written;
 };
 
@@ -107,49 +105,48 @@ static bool may_write_in_place(int err)
 	return err == -EACCES || err == -EPERM || err == -EROFS || err == -EBUSY;
 }
 
-static int open_in_place(struct output *o, const char *real_path, const struct stat *st,
-                         uint64_t need_len, struct diag *d)
+static int make_empty(struct output *o, const struct stat *st, uint64_t need_len, struct diag *d)
 {
+	int r = check_space(o->fd, need_len, (uint64_t)st->st_blocks * 512, d);
+
+	if (r < 0)
+		return r;
+	/* to nothing and back: all of it is a hole now, whatever it held */
+	if (ftruncate(o->fd, 0) < 0 || ftruncate(o->fd, (off_t)o->len) < 0)
+		return diag_set_errno(d, -errno, "cannot give it %" PRIu64 " bytes", o->len);
+	return 0;
+}
+
+static int open_in_place(struct output *o, const char *real_path, const struct stat *st,
+                         const struct output_options *opt, struct diag *d)
+{
+	bool has_len = (uint64_t)st->st_size == o->len;
 	int r;
 
 	o->fd = open(real_path, O_RDWR | O_CLOEXEC);
 	if (o->fd < 0)
-		return diag_set_errno(d, -errno, "%s: cannot replace it nor write to it", o->path);
-	r = check_space(o->fd, need_len, (uint64_t)st->st_blocks * 512, d);
-	if (r < 0)
-		return diag_prefix(d, r, "%s", o->path);
-	/* to nothing and back: all of it is a hole now, whatever it held */
-	if (ftruncate(o->fd, 0) < 0 || ftruncate(o->fd, (off_t)o->len) < 0)
-		return diag_set_errno(d, -errno, "%s: cannot give it %" PRIu64 " bytes", o->path,
-		                      o->len);
+		return diag_set_errno(d, -errno, "cannot replace it nor write to it");
+	if (flock(o->fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK)
+		return diag_set(d, -EAGAIN, "another mkdisk is writing it");
 	o->kind = OUTPUT_IN_PLACE;
-	return 0;
+	r = head_open(o->fd, o->len, has_len ? opt->journal : NULL, &o->head, d);
+	if (r == 0 && !head_is_continued(o->head))
+		r = make_empty(o, st, opt->need_len, d);
+	return r;
 }
 
 static int open_device(struct output *o, const char *real_path, const struct output_target *t,
-                       struct diag *d)
+                       const struct output_options *opt, struct diag *d)
 {
 	if (t->len < o->len)
 		return diag_set(d, -ENOSPC,
-		                "%s: the device has %" PRIu64 " bytes, the disk needs %" PRIu64,
-		                o->path, t->len, o->len);
+		                "the device has %" PRIu64 " bytes, the disk needs %" PRIu64, t->len,
+		                o->len);
 	o->fd = open(real_path, O_RDWR | O_EXCL | O_CLOEXEC);
 	if (o->fd < 0)
-		return diag_set_errno(d, -errno, "%s: cannot open the device for itself alone",
-		                      o->path);
+		return diag_set_errno(d, -errno, "cannot open the device for itself alone");
 	o->kind = OUTPUT_DEVICE;
-	return 0;
-}
-
-static int zero_by_writing(struct output *o, uint64_t off, uint64_t len, struct diag *d);
-
-/* What the last owner of a device had at its ends is no disk from now on. */
-static int clear_ends(struct output *o, uint64_t len, struct diag *d)
-{
-	uint64_t tail_off = len > TAIL_LEN ? len - TAIL_LEN : 0;
-	int r = zero_by_writing(o, 0, MIN(HEAD_LEN, len), d);
-
-	return r < 0 ? r : zero_by_writing(o, tail_off, len - tail_off, d);
+	return head_open(o->fd, t->len, opt->journal, &o->head, d);
 }
 
 /* Is path the root of a mount, as a file is that docker run -v brings into a container? */
@@ -216,8 +213,8 @@ static int open_file(struct output *o, const char *real_path, const struct outpu
 	if (r == 0)
 		return 0;
 	if (exists && !o->part && may_write_in_place(r))
-		return open_in_place(o, real_path, &st, opt->need_len, d);
-	return diag_set(d, r, "%s: %s", o->path, failure.text);
+		return open_in_place(o, real_path, &st, opt, d);
+	return diag_set(d, r, "%s", failure.text);
 }
 
 static int output_alloc(const char *path, uint64_t disk_len, struct output **out, struct diag *d)
@@ -228,9 +225,8 @@ static int output_alloc(const char *path, uint64_t disk_len, struct output **out
 		return diag_set(d, -ENOMEM, "out of memory");
 	o->fd = -1;
 	o->len = disk_len;
-	o->head = calloc(1, HEAD_LEN);
 	o->path = strdup(path ? path : "nowhere");
-	if (!o->path || !o->head)
+	if (!o->path)
 		return diag_set(d, -ENOMEM, "out of memory");
 	*out = take_ptr(o);
 	return 0;
@@ -262,15 +258,14 @@ int output_open(const char *path, const struct output_options *opt, struct outpu
 	real_path = t.exists ? realpath(path, NULL) : strdup(path);
 	if (!real_path)
 		return diag_set_errno(d, -errno, "%s", path);
-	r = t.is_block_device ? open_device(o, real_path, &t, d) : open_file(o, real_path, opt, d);
+	r = t.is_block_device ? open_device(o, real_path, &t, opt, d)
+	                      : open_file(o, real_path, opt, d);
+	if (r == 0 && o->head)
+		r = head_begin(o->head, d);
 	if (r < 0)
-		return r;
+		return diag_prefix(d, r, "%s", path);
 	if (writer_new(o->fd, opt->need_len, &o->writer) < 0)
 		return diag_set(d, -ENOMEM, "out of memory");
-	if (t.is_block_device)
-		r = clear_ends(o, t.len, d);
-	if (r < 0)
-		return r;
 	*out = take_ptr(o);
 	return 0;
 }
@@ -280,10 +275,10 @@ void output_close(struct output *o)
 	if (!o)
 		return;
 	writer_free(o->writer);
+	head_close(o->head);
 	if (!o->part)
 		scope_close(&o->fd);
 	part_close(o->part);
-	free(o->head);
 	free(o->path);
 	free(o);
 }
@@ -315,12 +310,10 @@ static int zero_by_writing(struct output *o, uint64_t off, uint64_t len, struct 
 	return 0;
 }
 
-/* How many of the len bytes at off are held back in o->head. */
+/* How many of the len bytes at off are held back. */
 static size_t held_back(const struct output *o, uint64_t off, uint64_t len)
 {
-	if (o->kind == OUTPUT_REPLACE || off >= HEAD_LEN)
-		return 0;
-	return (size_t)MIN(len, HEAD_LEN - off);
+	return o->head ? head_held(off, len) : 0;
 }
 
 static int check_range(const struct output *o, uint64_t off, uint64_t len, struct diag *d)
@@ -340,7 +333,8 @@ int output_write(struct output *o, uint64_t off, const void *buf, size_t len, st
 
 	if (r < 0 || o->kind == OUTPUT_NOWHERE)
 		return r;
-	memcpy(o->head + (held ? off : 0), buf, held);
+	if (held > 0)
+		head_put(o->head, off, buf, held);
 	r = write_all(o, off + held, (const uint8_t *)buf + held, len - held, d);
 	if (r < 0)
 		return r;
@@ -375,15 +369,17 @@ static int zero_device(struct output *o, uint64_t off, uint64_t len, struct diag
 
 int output_zero(struct output *o, uint64_t off, uint64_t len, struct diag *d)
 {
-	size_t held = held_back(o, off, len);
+	size_t held = held_back(o, off, len); /* and zero since it was allocated */
 	int r = check_range(o, off, len, d);
 
 	if (r < 0)
 		return r;
+	off += held;
+	len -= held;
 	if (o->kind == OUTPUT_DEVICE)
-		return zero_device(o, off + held, len - held, d);
+		return zero_device(o, off, len, d);
 	if (!output_is_continued(o) || len == 0)
-		return 0; /* sparse, and the head is zero since it was allocated */
+		return 0; /* sparse */
 	if (fallocate(o->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)off, (off_t)len) ==
 	    0)
 		return 0;
@@ -400,7 +396,8 @@ int output_read(struct output *o, uint64_t off, void *buf, size_t len, struct di
 		return r;
 	if (o->kind == OUTPUT_NOWHERE)
 		return diag_set(d, -EINVAL, "there is no disk to read back");
-	memcpy(p, o->head + (held ? off : 0), held);
+	if (held > 0)
+		head_get(o->head, off, p, held);
 	for (size_t done = held; done < len;) {
 		ssize_t n = pread(o->fd, p + done, len - done, (off_t)(off + done));
 
@@ -437,33 +434,31 @@ int output_commit(struct output *o, struct diag *d)
 		return 0;
 	if (fsync(o->fd) < 0)
 		return diag_set_errno(d, -errno, "%s: cannot flush it", o->path);
-	if (o->kind == OUTPUT_REPLACE)
-		return diag_prefix(d, part_commit(o->part, d), "%s", o->path);
-	r = write_all(o, 0, o->head, (size_t)MIN(HEAD_LEN, o->len), d);
-	if (r < 0)
-		return r;
-	if (fsync(o->fd) < 0)
-		return diag_set_errno(d, -errno, "%s: cannot flush it", o->path);
-	return 0;
+	r = o->part ? part_commit(o->part, d) : head_commit(o->head, d);
+	return diag_prefix(d, r, "%s", o->path);
 }
 
 struct journal *output_journal(const struct output *o)
 {
-	return o->part ? part_journal(o->part) : NULL;
+	return o->part ? part_journal(o->part) : o->head ? head_journal(o->head) : NULL;
 }
 
 bool output_is_continued(const struct output *o)
 {
-	return o->part && part_is_continued(o->part);
+	return (o->part && part_is_continued(o->part)) || (o->head && head_is_continued(o->head));
 }
 
 const char *output_started_over(const struct output *o)
 {
+	if (o->head && head_was_of_another_plan(o->head))
+		return PART_OF_ANOTHER_PLAN;
 	return o->part ? part_started_over(o->part) : NULL;
 }
 
 const char *output_kept_name(const struct output *o)
 {
+	if (o->head)
+		return head_is_kept(o->head) ? o->path : NULL;
 	return o->part ? part_kept_name(o->part) : NULL;
 }
 
@@ -471,6 +466,8 @@ void output_discard(struct output *o)
 {
 	if (o->part)
 		part_discard(o->part);
+	if (o->head)
+		head_discard(o->head);
 }
 
 bool output_is_nowhere(const struct output *o)

@@ -7,10 +7,9 @@
  *   a new path, or a file that can be replaced    written beside it (part.h), renamed over it by
  *                                                 output_commit(): the old file or the new one,
  *                                                 never half of one
- *   a block device, or a file in a directory      written in place. The first 24 KiB, which hold
- *   that cannot be written or that is a mount     every signature a disk of ours is known by, are
- *   point of its own (docker run -v)              zeroed first and written last, so that a
- *                                                 half-written disk is not taken for one
+ *   a block device, or a file in a directory      written in place, its first 24 KiB last (head.h),
+ *   that cannot be written or that is a mount     so that a half-written disk is not taken for one
+ *   point of its own (docker run -v)
  *
  * Thread rule: output_write(), output_clone(), output_zero() and output_read() may be called from
  * several threads; the rest by one.
@@ -41,8 +40,8 @@ struct output_options {
 	uint64_t disk_len;
 	uint64_t need_len; /* bytes of it that will be written */
 	bool force;        /* overwrite a known signature */
-	/* A disk with a journal outlasts this run (part.h): what a run of the same plan left is
-	 * continued. Not where it is written in place. NULL: none. */
+	/* A disk with a journal outlasts this run: what a run of the same plan left is continued
+	 * (part.h, head.h). NULL: none. */
 	const struct journal_plan *journal;
 	struct output_range dense[2]; /* with a journal: without holes, so reserved beforehand */
 };

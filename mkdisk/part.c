@@ -131,7 +131,7 @@ static int open_journal(struct part *p, const struct part_target *t, const char 
 	static const char *const reasons[] = {
 		[JOURNAL_CONTINUES] = NULL,
 		[JOURNAL_DAMAGED] = "its journal is damaged",
-		[JOURNAL_OF_ANOTHER_PLAN] = "it was of another command or source",
+		[JOURNAL_OF_ANOTHER_PLAN] = PART_OF_ANOTHER_PLAN,
 	};
 	enum journal_state state;
 	struct stat st;
@@ -147,7 +147,8 @@ static int open_journal(struct part *p, const struct part_target *t, const char 
 	r = check_is_ours(p->journal_name, p->journal_fd, t, d);
 	if (r < 0)
 		return r;
-	r = journal_read(p->journal_fd, t->journal, &state, &p->journal, d);
+	r = journal_read(&(struct journal_place){ .fd = p->journal_fd }, t->journal, &state,
+	                 &p->journal, d);
 	if (r < 0)
 		return r;
 	*why = reasons[state];
@@ -216,7 +217,8 @@ static int make_journal(struct part *p, const struct part_target *t, struct diag
 	                       O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (p->journal_fd < 0)
 		return diag_set_errno(d, -errno, "cannot create %s", p->journal_name);
-	return journal_begin(p->journal_fd, t->journal, &p->journal, d);
+	return journal_begin(&(struct journal_place){ .fd = p->journal_fd }, t->journal,
+	                     &p->journal, d);
 }
 
 /* 1: somebody else was faster, and what is there now must be looked at again. */

@@ -26,6 +26,9 @@ struct part_target {
 	const struct journal_plan *journal; /* NULL: none */
 };
 
+/* Why, for people. */
+#define PART_OF_ANOTHER_PLAN "it was of another command or source"
+
 struct part;
 /*
  * Mode and owner are those of old. -EAGAIN: another run writes this disk; -EEXIST: files of the

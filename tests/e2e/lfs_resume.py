@@ -6,6 +6,7 @@
     MKDISK=path KILLS=100 lfs_resume.py killed_at_random_moments_one_root_hash
 """
 import contextlib
+import copy
 import functools
 import hashlib
 import json
@@ -56,6 +57,7 @@ class LargeModel:
         self.mkdisk(path, tree, '--force', disk=os.path.join(path, 'right'))
         with open(os.path.join(path, 'right'), 'rb') as disk:
             self.digest = hashlib.sha256(disk.read()).hexdigest()
+        self.length = os.path.getsize(os.path.join(path, 'right'))
         os.unlink(os.path.join(path, 'right'))
         shutil.rmtree(tree)
 
@@ -315,6 +317,92 @@ def listing_fetches_no_object(place):
     expect(kinds['a.safetensors'], ('lfs', SIZES['a.safetensors']), 'a file')
     expect(kinds['README.md'], ('git', 9), 'a file')
     expect(os.listdir(out(place)), [], 'files')
+
+
+# ---------------------------------------------------------------------- disks that are written where they are
+
+
+def check_in_place(place, path):
+    """Interrupted, gone on with, refused; in the end the right bytes. The target is as long as the disk."""
+
+    def digest():
+        with open(path, 'rb') as disk:
+            return hashlib.sha256(disk.read()).hexdigest()
+
+    def interrupt(sig):
+        with hub_of(place, limit=20 * MIB) as hub, running(place, hub, '--force') as run:
+            wait_for('transfers', lambda: noted_in(path, 8192) > 10 * MIB)
+            return end(run, sig)
+
+    interrupt(signal.SIGKILL)
+    there = noted_in(path, 8192)
+    with hub_of(place) as hub:
+        place.build(hub, says='going on with what an earlier run left')
+        expect(hub.served <= TOTAL - there, True, 'nothing is fetched twice')
+    expect(digest(), place.model.digest, 'SHA-256 of the disk')
+    status, said = interrupt(signal.SIGINT)
+    expect(status, FAILED, 'exit status')
+    expect_match(f'stays in {path}; the same command goes on', said)
+    with hub_of(place) as hub:
+        refused = place.run('--expect-root-hash=' + '5' * 64, place.disk, hub.url + '/tiny', place.model.commit)
+        expect(refused.returncode, REFUSED, 'exit status')
+    with open(path, 'rb') as disk:
+        expect(disk.read(24576), bytes(24576), 'head of what is no disk')
+    with hub_of(place) as hub:
+        place.build(hub)
+        expect(hub.served, TOTAL, 'bytes fetched')
+    expect(digest(), place.model.digest, 'SHA-256 of the disk')
+
+
+def noted_in(path, off):
+    """As noted(), for a journal inside of something."""
+    with open(path, 'rb') as disk:
+        disk.seek(off)
+        content = disk.read(88 + 8 * len(SIZES))
+    return sum(struct.unpack('<%dQ' % len(SIZES), content[88:])) if content.startswith(b'mkdisk journal 1') else -1
+
+
+@test
+@with_large_model
+def block_device_is_gone_on_with(place):
+    if os.geteuid() != 0:
+        raise Skip('needs root for a loop device')
+    backing, length = os.path.join(place.path, 'backing'), place.model.length + 4 * MIB
+    with open(backing, 'wb') as f:
+        f.truncate(length)
+    # the same disk in a file, undisturbed
+    place.model = copy.copy(place.model)
+    with hub_of(place) as hub:
+        built = place.run(f'--size={length}', '--sector-size=4096', place.disk, hub.url + '/tiny', place.model.commit)
+    place.model.root = built.stdout.decode().strip()
+    with open(place.disk, 'rb') as disk:
+        place.model.digest = hashlib.sha256(disk.read()).hexdigest()
+    made = subprocess.run(['losetup', '--find', '--show', '--sector-size=4096', backing], stdout=subprocess.PIPE,
+                          stderr=subprocess.DEVNULL, check=False)
+    if made.returncode != 0:
+        raise Skip('no loop devices here')
+    place.disk = made.stdout.decode().strip()
+    try:
+        check_in_place(place, place.disk)
+    finally:
+        subprocess.run(['losetup', '--detach', place.disk], check=True)
+
+
+@test
+@with_large_model
+def file_that_cannot_be_replaced_is_gone_on_with(place):
+    """A file that is a mount point, as docker run -v makes it."""
+    if os.geteuid() != 0:
+        raise Skip('needs root to mount')
+    with open(place.disk, 'wb') as f:
+        f.truncate(place.model.length)
+    if subprocess.run(['mount', '--bind', place.disk, place.disk], stderr=subprocess.DEVNULL, check=False).returncode != 0:
+        raise Skip('cannot mount here')
+    try:
+        check_in_place(place, place.disk)
+        expect(os.listdir(out(place)), ['disk'], 'files')
+    finally:
+        subprocess.run(['umount', '-l', place.disk], check=True)
 
 
 # ---------------------------------------------------------------------- failures that pass

@@ -20,7 +20,8 @@ static void make_header(uint8_t header[JOURNAL_HEADER_LEN])
 	int fd = memfd_create("journal", MFD_CLOEXEC);
 	struct journal *j = NULL;
 
-	FUZZ_MUST(fd >= 0 && journal_begin(fd, &plan, &j, NULL) == 0);
+	FUZZ_MUST(fd >= 0 &&
+	          journal_begin(&(struct journal_place){ .fd = fd }, &plan, &j, NULL) == 0);
 	FUZZ_MUST(pread(fd, header, JOURNAL_HEADER_LEN, 0) == JOURNAL_HEADER_LEN);
 	journal_free(j);
 	close(fd);

@@ -28,7 +28,9 @@ static int setup(void **state)
 	assert_true(f->fd >= 0);
 	f->plan =
 	        (struct journal_plan){ .id = { 1, 2, 3 }, .size = sizes, .object_cnt = OBJECT_CNT };
-	assert_int_equal(journal_begin(f->fd, &f->plan, &f->journal, NULL), 0);
+	assert_int_equal(
+	        journal_begin(&(struct journal_place){ .fd = f->fd }, &f->plan, &f->journal, NULL),
+	        0);
 	*state = f;
 	return 0;
 }
@@ -50,7 +52,9 @@ static enum journal_state read_again(struct fixture *f, uint64_t done[OBJECT_CNT
 	enum journal_state state;
 	struct journal *j = NULL;
 
-	assert_int_equal(journal_read(f->fd, &f->plan, &state, &j, NULL), 0);
+	assert_int_equal(
+	        journal_read(&(struct journal_place){ .fd = f->fd }, &f->plan, &state, &j, NULL),
+	        0);
 	for (uint32_t i = 0; i < OBJECT_CNT; i++)
 		done[i] = journal_done(j, i);
 	assert_int_equal(journal_done(j, OBJECT_CNT), 0);
@@ -146,22 +150,31 @@ static void failures_are_told(void **state)
 	struct diag d = DIAG_INIT;
 
 	large.object_cnt = JOURNAL_MAX_OBJECTS + 1;
-	assert_int_equal(journal_begin(f->fd, &large, &j, &d), -EFBIG);
+	assert_int_equal(journal_begin(&(struct journal_place){ .fd = f->fd }, &large, &j, &d),
+	                 -EFBIG);
 	support_fail_call(1, EIO);
-	assert_int_equal(journal_begin(f->fd, &f->plan, &j, &d), -EIO);
+	assert_int_equal(journal_begin(&(struct journal_place){ .fd = f->fd }, &f->plan, &j, &d),
+	                 -EIO);
 	support_fail_call(2, ENOSPC);
-	assert_int_equal(journal_begin(f->fd, &f->plan, &j, &d), -ENOSPC);
+	assert_int_equal(journal_begin(&(struct journal_place){ .fd = f->fd }, &f->plan, &j, &d),
+	                 -ENOSPC);
 	support_fail_call(0, 0);
 	for (unsigned long k = 1; k <= 2; k++) {
 		support_fail_allocation(k);
-		assert_int_equal(journal_begin(f->fd, &f->plan, &j, &d), -ENOMEM);
+		assert_int_equal(
+		        journal_begin(&(struct journal_place){ .fd = f->fd }, &f->plan, &j, &d),
+		        -ENOMEM);
 		support_fail_allocation(k);
-		assert_int_equal(journal_read(f->fd, &f->plan, &found, &j, &d), -ENOMEM);
+		assert_int_equal(journal_read(&(struct journal_place){ .fd = f->fd }, &f->plan,
+		                              &found, &j, &d),
+		                 -ENOMEM);
 	}
 	support_fail_allocation(0);
 	close(f->fd);
 	f->fd = open("/", O_RDONLY | O_DIRECTORY);
-	assert_int_equal(journal_read(f->fd, &f->plan, &found, &j, &d), -EISDIR);
+	assert_int_equal(
+	        journal_read(&(struct journal_place){ .fd = f->fd }, &f->plan, &found, &j, &d),
+	        -EISDIR);
 	assert_null(j);
 }
 
