@@ -27,7 +27,7 @@ struct object {
 	uint32_t user_cnt;
 	uint64_t size;
 	uint64_t at;    /* in the image: its first place */
-	uint64_t noted; /* in the journal */
+	uint64_t noted; /* in the journal, and not found to be wrong */
 	bool is_on_disk;
 };
 
@@ -239,7 +239,7 @@ static uint64_t left_of(const struct object *obj)
 	uint64_t done = 0;
 
 	if (output_is_continued(o->out))
-		done = journal_done(o->journal, obj->index);
+		done = obj->noted;
 	if (done == obj->size)
 		return done;
 	return MIN(round_down(done, EROFS_PLAN_BLOCK_LEN),
@@ -320,8 +320,23 @@ static int recall(struct object *obj, uint64_t left, struct hash_stream *digest,
 
 /* ---- the sink ---- */
 
+/* How much of it can be found on the disk by the next run: not what is held back until the end. */
+static uint64_t lasting_len(const struct object *obj)
+{
+	const struct objects *o = obj->all;
+	const struct erofs_place *p = erofs_plan_place(o->erofs, obj->user[0].node);
+
+	if (p->data_len > 0 && output_is_held_back(o->out, o->disk->image_off + p->data_off))
+		return 0;
+	if (p->tail_len > 0 &&
+	    output_is_held_back(o->out, o->disk->image_off + erofs_place_tail_off(p)))
+		return p->data_len;
+	return obj->size;
+}
+
 static void note(struct object *obj, uint64_t done)
 {
+	done = MIN(done, lasting_len(obj));
 	if (obj->all->journal && done != obj->noted)
 		journal_note(obj->all->journal, obj->index, done);
 	obj->noted = done;

@@ -448,6 +448,11 @@ bool output_is_continued(const struct output *o)
 	return (o->part && part_is_continued(o->part)) || (o->head && head_is_continued(o->head));
 }
 
+bool output_is_held_back(const struct output *o, uint64_t off)
+{
+	return held_back(o, off, 1) > 0;
+}
+
 const char *output_started_over(const struct output *o)
 {
 	if (o->head && head_was_of_another_plan(o->head))

@@ -87,6 +87,8 @@ int output_commit(struct output *o, struct diag *d) MUST_CHECK;
 struct journal *output_journal(const struct output *o);
 /* Does it hold what an earlier run wrote, where we have not written yet? */
 bool output_is_continued(const struct output *o);
+/* Is the byte at off held back until output_commit()? Nothing of it outlasts this run. */
+bool output_is_held_back(const struct output *o, uint64_t off);
 /* Why what an earlier run left was removed, for people; NULL: there was nothing. */
 const char *output_started_over(const struct output *o);
 /* The name of what closing would leave for the next run; NULL: nothing. */

@@ -330,8 +330,8 @@ def check_in_place(place, path):
             return hashlib.sha256(disk.read()).hexdigest()
 
     def interrupt(sig):
-        with hub_of(place, limit=20 * MIB) as hub, running(place, hub, '--force') as run:
-            wait_for('transfers', lambda: noted_in(path, 8192) > 10 * MIB)
+        with hub_of(place, limit=30 * MIB) as hub, running(place, hub, '--force') as run:
+            wait_for('transfers', lambda: noted_in(path, 8192) > 18 * MIB)
             return end(run, sig)
 
     interrupt(signal.SIGKILL)
