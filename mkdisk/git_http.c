@@ -71,13 +71,15 @@ static bool must_stop(const struct git_http *h)
 /* Everything up to the end of one request. */
 static int run_request(struct git_http *h, struct lfs_end *end, struct diag *d)
 {
+	/* some servers show repositories to those only who begin like git */
+	static char agent[] = "User-Agent: git/2.0 (mkdisk/" MODELDISK_VERSION ")";
 	static char v2[] = "Git-Protocol: version=2";
-	char *header[] = { v2 };
+	char *header[] = { agent, v2 };
 	struct lfs_request request = { .url = h->url,
 		                       .post = h->rq->post,
 		                       .post_type = "application/x-git-upload-pack-request",
 		                       .header = header,
-		                       .header_cnt = h->rq->is_v2 ? 1 : 0 };
+		                       .header_cnt = h->rq->is_v2 ? 2 : 1 };
 	int r = h->rq->begin(h->rq->ctx, d);
 
 	h->taken = 0;
