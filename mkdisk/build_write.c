@@ -86,16 +86,16 @@ static int recall_objects(struct build *b, struct diag *d)
 static int bring_objects(struct build *b, struct diag *d)
 {
 	struct lfs_options opt = {
-		.url = source_lfs_url(b->source),
-		.credentials = source_credentials(b->source),
-		.ca_file = b->opt->ca_file,
+		.server = { .url = source_lfs_url(b->source),
+		            .credentials = source_credentials(b->source),
+		            .ca_file = b->opt->ca_file,
+		            .retries = b->opt->retries,
+		            .stall_s = b->opt->timeout_s,
+		            .note = build_tell_note,
+		            .ctx = b,
+		            .stop = b->hooks->stop },
 		.transfers = b->opt->jobs > 0 ? b->opt->jobs : LFS_DEFAULT_TRANSFERS,
 		.workers = job_cnt(b->opt),
-		.retries = b->opt->retries,
-		.stall_s = b->opt->timeout_s,
-		.note = build_tell_note,
-		.ctx = b,
-		.stop = b->hooks->stop,
 	};
 	const struct lfs_object *missing;
 	size_t cnt = 0;

@@ -236,12 +236,12 @@ static void tell_resolved(const struct git *g, const struct git_options *opt)
 static int fetch(struct git *g, const struct git_options *opt, struct diag *d)
 {
 	const struct source_options *source = opt->source;
-	struct lfs_options net = {
+	struct http_options net = {
 		.url = g->location,
 		.credentials = opt->credentials,
 		.ca_file = source->ca_file,
 		.retries = source->retries,
-		.stall_s = source->stall_s > 0 ? source->stall_s : LFS_DEFAULT_STALL_S,
+		.stall_s = source->stall_s > 0 ? source->stall_s : HTTP_DEFAULT_STALL_S,
 		.note = source->note,
 		.ctx = source->note_ctx,
 		.stop = source->stop,

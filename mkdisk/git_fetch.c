@@ -52,7 +52,7 @@ int git_fail(struct diag *d, int code, const char *fmt, ...)
 /* ---- a server ---- */
 
 struct git_fetch {
-	const struct lfs_options *opt;
+	const struct http_options *opt;
 	struct git_http *http;
 	struct git_server server;
 	bool is_known; /* the server has introduced itself */
@@ -64,7 +64,7 @@ static int out_of_memory(struct diag *d)
 	return diag_set(d, -ENOMEM, "out of memory for the repository");
 }
 
-int git_fetch_new(const struct lfs_options *opt, struct git_fetch **out, struct diag *d)
+int git_fetch_new(const struct http_options *opt, struct git_fetch **out, struct diag *d)
 {
 	scoped(git_fetch) struct git_fetch *f = calloc(1, sizeof(*f));
 

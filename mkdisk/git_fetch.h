@@ -7,14 +7,15 @@
 #define MODELDISK_GIT_FETCH_H
 
 #include "git_protocol.h"
-#include "lfs.h"
+#include "http.h"
 
 struct git_repository; /* libgit2's */
 
 /* A server's side of a repository; nothing is sent before something is wanted of it. */
 struct git_fetch;
-/* What lfs_fetch() takes, with the URL of the repository, without credentials; borrowed. */
-int git_fetch_new(const struct lfs_options *opt, struct git_fetch **out, struct diag *d) MUST_CHECK;
+/* url is the repository's; borrowed. */
+int git_fetch_new(const struct http_options *opt, struct git_fetch **out, struct diag *d)
+        MUST_CHECK;
 void git_fetch_free(struct git_fetch *f);
 DEFINE_SCOPED(git_fetch, struct git_fetch *, git_fetch_free)
 

@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Requests to a git server, one after the other: credentials when it asks for them, pauses and new
- * tries when it has trouble, sentences when it refuses. HTTP itself is lfs_http.h's. For
+ * tries when it has trouble, sentences when it refuses. HTTP itself is http.h's. For
  * git_fetch.c only. One thread.
  */
 #ifndef MODELDISK_GIT_HTTP_H
 #define MODELDISK_GIT_HTTP_H
 
-#include "lfs.h"
+#include "http.h"
 
 struct git_http;
-/* What lfs_fetch() takes; url is the repository's, without credentials. Borrowed. */
-int git_http_new(const struct lfs_options *opt, struct git_http **out, struct diag *d) MUST_CHECK;
+/* url is the repository's. Borrowed. */
+int git_http_new(const struct http_options *opt, struct git_http **out, struct diag *d) MUST_CHECK;
 void git_http_free(struct git_http *h);
 DEFINE_SCOPED(git_http, struct git_http *, git_http_free)
 
@@ -25,7 +25,7 @@ struct git_http_request {
 	int (*take)(void *ctx, const void *buf, size_t len, struct diag *d);
 	void *ctx;
 };
-/* 0 when all of an answer was taken. Otherwise take's error; or as lfs_fetch(). */
+/* 0 when all of an answer was taken. Otherwise take's error; or as lfs_fetch() (lfs.h). */
 int git_http_ask(struct git_http *h, const struct git_http_request *rq, struct diag *d) MUST_CHECK;
 
 #endif

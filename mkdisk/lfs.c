@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The fetch: lanes, each carrying one object at a time from its link to its verdict. Decides what
- * follows from each way a transfer can end. Links are lfs_links.c's, connections lfs_http.c's,
+ * follows from each way a transfer can end. Links are lfs_links.c's, connections http.c's,
  * hashing and the sink lfs_intake.c's.
  *
  *   FREE ──► BEGINNING ──► WAITING ──► RUNNING ──► ENDING ──► right: FREE
@@ -18,10 +18,10 @@
 #include <strings.h>
 #include <time.h>
 
-#include "lfs_http.h"
+#include "http.h"
 #include "lfs_intake.h"
 #include "lfs_links.h"
-#include "lfs_retry.h"
+#include "http_retry.h"
 #include "text.h"
 
 #define MAX_WRONG    3          /* times that an object may prove wrong */
@@ -41,7 +41,7 @@ struct lane {
 	struct fetch *f;
 	unsigned index; /* in the intake */
 	enum phase phase;
-	struct lfs_http *http;
+	struct http *http;
 	size_t object;
 	uint64_t at; /* WAITING: not before */
 	/* of the object */
@@ -62,7 +62,7 @@ struct fetch {
 	size_t cnt, done_cnt;
 	const struct lfs_sink *sink;
 	char *repository;
-	struct lfs_net *net;
+	struct http_net *net;
 	struct lfs_links *links;
 	struct lfs_intake *intake;
 	bool with_credentials; /* links to the LFS server itself want them */
@@ -91,7 +91,7 @@ static const char *name_of(const struct lane *l, char *out, size_t out_len)
 /* ---- receiving ---- */
 
 /* Does the answer hold what is missing? Sets what of it to skip. */
-static bool check_answer(struct lane *l, const struct lfs_answer *a)
+static bool check_answer(struct lane *l, const struct http_answer *a)
 {
 	uint64_t size = object_of(l)->size, first = 0;
 
@@ -113,27 +113,27 @@ static bool check_answer(struct lane *l, const struct lfs_answer *a)
 	return true;
 }
 
-static enum lfs_taken take_content(void *ctx, const struct lfs_answer *a, const void *buf,
-                                   size_t len)
+static enum http_taken take_content(void *ctx, const struct http_answer *a, const void *buf,
+                                    size_t len)
 {
 	struct lane *l = ctx;
 	const uint8_t *p = buf;
 
 	if (!l->is_checked && !check_answer(l, a))
-		return LFS_TAKE_NO;
+		return HTTP_TAKE_NO;
 	size_t skip = (size_t)MIN(l->skip, len);
 	if (len - skip > object_of(l)->size - l->got) {
 		l->stop = STOP_SIZE;
 		l->found_size = l->got + (len - skip);
-		return LFS_TAKE_NO;
+		return HTTP_TAKE_NO;
 	}
 	if (!lfs_intake_put(l->f->intake, l->index, p + skip, len - skip)) {
 		l->is_held = true;
-		return LFS_TAKE_LATER;
+		return HTTP_TAKE_LATER;
 	}
 	l->skip -= skip;
 	l->got += len - skip;
-	return LFS_TAKEN;
+	return HTTP_TAKEN;
 }
 
 /* ---- starting ---- */
@@ -151,16 +151,16 @@ static bool lacks_credentials(const struct lfs_link *link)
 static int start_transfer(struct lane *l, const struct lfs_link *link, struct diag *d)
 {
 	struct fetch *f = l->f;
-	struct lfs_request request = { .url = link->href,
-		                       .header = link->header,
-		                       .header_cnt = link->header_cnt,
-		                       .from = l->no_range ? 0 : l->got,
-		                       .end = object_of(l)->size };
+	struct http_request request = { .url = link->href,
+		                        .header = link->header,
+		                        .header_cnt = link->header_cnt,
+		                        .from = l->no_range ? 0 : l->got,
+		                        .end = object_of(l)->size };
 
 	int r = 0;
 
 	if (f->with_credentials && lacks_credentials(link))
-		r = lfs_retry_show(f->opt, &request, d);
+		r = http_retry_show(&f->opt->server, &request, d);
 	if (r < 0)
 		return r;
 	l->is_checked = l->is_held = false;
@@ -168,7 +168,7 @@ static int start_transfer(struct lane *l, const struct lfs_link *link, struct di
 	l->skip = 0;
 	l->got_before = l->got;
 	l->phase = RUNNING;
-	return lfs_http_start(l->http, &request, d);
+	return http_start(l->http, &request, d);
 }
 
 static void begin(struct lane *l, bool anew)
@@ -187,13 +187,13 @@ static void finish_transfer(struct lane *l)
 
 /* ---- ends ---- */
 
-static struct lfs_asked asked_for(const struct lane *l, const struct lfs_end *end, char *name,
-                                  size_t name_len)
+static struct http_asked asked_for(const struct lane *l, const struct http_end *end, char *name,
+                                   size_t name_len)
 {
-	return (struct lfs_asked){ .what = name_of(l, name, name_len),
-		                   .repository = l->f->repository,
-		                   .had_credentials = end->password,
-		                   .is_away = end->is_away };
+	return (struct http_asked){ .what = name_of(l, name, name_len),
+		                    .repository = l->f->repository,
+		                    .had_credentials = end->password,
+		                    .is_away = end->is_away };
 }
 
 static void wait_until(struct lane *l, uint64_t at)
@@ -208,41 +208,41 @@ static bool has_got_on(const struct lane *l)
 }
 
 /* A pause, and on from where it was; unless that was tried often enough. */
-static int try_again(struct lane *l, const struct lfs_end *end, struct diag *d)
+static int try_again(struct lane *l, const struct http_end *end, struct diag *d)
 {
 	char name[TEXT_QUOTE_LEN];
-	struct lfs_asked asked = asked_for(l, end, name, sizeof(name));
+	struct http_asked asked = asked_for(l, end, name, sizeof(name));
 	uint64_t ms = 0;
 	int r;
 
 	if (has_got_on(l))
 		l->tries = 0;
-	r = lfs_retry_later(l->f->opt, end, &asked, &l->tries, &ms, d);
+	r = http_retry_later(&l->f->opt->server, end, &asked, &l->tries, &ms, d);
 	wait_until(l, now_ms() + ms);
 	return r;
 }
 
-static int ask_for_link(struct lane *l, const struct lfs_end *end, struct diag *d)
+static int ask_for_link(struct lane *l, const struct http_end *end, struct diag *d)
 {
 	char name[TEXT_QUOTE_LEN];
-	struct lfs_asked asked = asked_for(l, end, name, sizeof(name));
+	struct http_asked asked = asked_for(l, end, name, sizeof(name));
 
 	l->refused = has_got_on(l) ? 1 : l->refused + 1;
 	if (l->refused > MAX_REFUSED)
-		return lfs_retry_give_up(end, &asked, l->refused, d);
+		return http_retry_give_up(end, &asked, l->refused, d);
 	lfs_links_drop(l->f->links, l->object);
-	wait_until(l, l->refused > 1 ? now_ms() + lfs_pause_ms(l->refused - 1, &end->answer) : 0);
+	wait_until(l, l->refused > 1 ? now_ms() + http_pause_ms(l->refused - 1, &end->answer) : 0);
 	return 0;
 }
 
 /* 401: the LFS server may store objects itself and want to know who asks. */
-static int log_in(struct lane *l, const struct lfs_end *end, struct diag *d)
+static int log_in(struct lane *l, const struct http_end *end, struct diag *d)
 {
 	const struct lfs_link *link = lfs_links_get(l->f->links, l->object, now_ms());
 	int r = 0;
 
 	if (link && lacks_credentials(link))
-		r = lfs_retry_login(l->f->opt, end, link->href, true, d);
+		r = http_retry_login(&l->f->opt->server, end, link->href, true, d);
 	if (r <= 0)
 		return r < 0 ? r : ask_for_link(l, end, d);
 	l->f->with_credentials = true;
@@ -250,7 +250,7 @@ static int log_in(struct lane *l, const struct lfs_end *end, struct diag *d)
 	return 0;
 }
 
-static int from_first_byte(struct lane *l, const struct lfs_end *end, struct diag *d)
+static int from_first_byte(struct lane *l, const struct http_end *end, struct diag *d)
 {
 	if (l->no_range || l->got == 0)
 		return try_again(l, end, d);
@@ -260,7 +260,7 @@ static int from_first_byte(struct lane *l, const struct lfs_end *end, struct dia
 }
 
 /* The server has an object of another size; or it had trouble once. */
-static int wrong_size(struct lane *l, const struct lfs_end *end, struct diag *d)
+static int wrong_size(struct lane *l, const struct http_end *end, struct diag *d)
 {
 	char name[TEXT_QUOTE_LEN];
 
@@ -272,18 +272,18 @@ static int wrong_size(struct lane *l, const struct lfs_end *end, struct diag *d)
 		                l->found_size > object_of(l)->size ? "at least " : "",
 		                l->found_size, object_of(l)->size);
 	l->no_range = true;
-	wait_until(l, now_ms() + lfs_pause_ms(l->wrong, &end->answer));
+	wait_until(l, now_ms() + http_pause_ms(l->wrong, &end->answer));
 	return 0;
 }
 
 /* A body whose length was not told may have ended because the connection did. */
-static int take_answer(struct lane *l, const struct lfs_end *end, struct diag *d)
+static int take_answer(struct lane *l, const struct http_end *end, struct diag *d)
 {
 	const struct lfs_link *link = lfs_links_get(l->f->links, l->object, now_ms());
-	struct lfs_end broken = *end;
+	struct http_end broken = *end;
 
 	if (end->password && link)
-		credentials_accepted(l->f->opt->credentials, link->href);
+		credentials_accepted(l->f->opt->server.credentials, link->href);
 	if (l->got == object_of(l)->size) {
 		finish_transfer(l);
 		return 0;
@@ -291,36 +291,36 @@ static int take_answer(struct lane *l, const struct lfs_end *end, struct diag *d
 	l->found_size = l->got;
 	if (!has_got_on(l))
 		return wrong_size(l, end, d);
-	broken.ending = LFS_BROKEN;
+	broken.ending = HTTP_BROKEN;
 	snprintf(broken.why, sizeof(broken.why), "the answer ended after %" PRIu64 " bytes",
 	         l->got);
 	return try_again(l, &broken, d);
 }
 
-static int transfer_ended(struct lane *l, const struct lfs_end *end, struct diag *d)
+static int transfer_ended(struct lane *l, const struct http_end *end, struct diag *d)
 {
 	char name[TEXT_QUOTE_LEN];
-	struct lfs_asked asked = asked_for(l, end, name, sizeof(name));
+	struct http_asked asked = asked_for(l, end, name, sizeof(name));
 
-	if (end->ending == LFS_BROKEN)
+	if (end->ending == HTTP_BROKEN)
 		return try_again(l, end, d);
-	if (end->ending == LFS_HOPELESS)
+	if (end->ending == HTTP_HOPELESS)
 		return diag_prefix(d, d->err, "%s", asked.what);
-	if (end->ending == LFS_STOPPED)
+	if (end->ending == HTTP_STOPPED)
 		return l->stop == STOP_RANGE ? from_first_byte(l, end, d) : wrong_size(l, end, d);
-	switch (lfs_answer_meaning(&end->answer, false)) {
-	case LFS_MEANS_DONE:
+	switch (http_answer_meaning(&end->answer, false)) {
+	case HTTP_MEANS_DONE:
 		return take_answer(l, end, d);
-	case LFS_MEANS_LOGIN:
+	case HTTP_MEANS_LOGIN:
 		return log_in(l, end, d);
-	case LFS_MEANS_LINK:
+	case HTTP_MEANS_LINK:
 		return ask_for_link(l, end, d);
-	case LFS_MEANS_WHOLE:
+	case HTTP_MEANS_WHOLE:
 		return from_first_byte(l, end, d);
-	case LFS_MEANS_AGAIN:
+	case HTTP_MEANS_AGAIN:
 		return try_again(l, end, d);
 	default:
-		return lfs_retry_give_up(end, &asked, 1, d);
+		return http_retry_give_up(end, &asked, 1, d);
 	}
 }
 
@@ -335,10 +335,10 @@ static int object_is_wrong(struct lane *l, struct diag *d)
 		return diag_set(d, -EBADMSG,
 		                "%s: what the server sends is not the object %s: SHA-256 differs",
 		                name, hex);
-	if (l->f->opt->note) {
+	if (l->f->opt->server.note) {
 		snprintf(sentence, sizeof(sentence),
 		         "%s: what came has not the SHA-256 of its pointer; fetched anew", name);
-		l->f->opt->note(l->f->opt->ctx, sentence);
+		l->f->opt->server.note(l->f->opt->server.ctx, sentence);
 	}
 	lfs_links_drop(l->f->links, l->object);
 	begin(l, true);
@@ -392,7 +392,7 @@ static int look_at_lane(struct lane *l, uint64_t now, struct diag *d)
 		take_object(l, now);
 	if (l->phase == RUNNING && l->is_held && lfs_intake_has_room(l->f->intake, l->index)) {
 		l->is_held = false;
-		lfs_http_go_on(l->http);
+		http_go_on(l->http);
 	}
 	if (l->phase != WAITING || now < l->at)
 		return 0;
@@ -404,10 +404,10 @@ static int look_at_lane(struct lane *l, uint64_t now, struct diag *d)
 
 static int take_ends(struct fetch *f, struct diag *d)
 {
-	struct lfs_end end;
+	struct http_end end;
 	void *who;
 
-	while ((who = lfs_net_ended(f->net, &end, d))) {
+	while ((who = http_net_ended(f->net, &end, d))) {
 		int r = who == f->links ? lfs_links_ended(f->links, &end, now_ms(), d)
 		                        : transfer_ended(who, &end, d);
 
@@ -438,7 +438,7 @@ static int run_once(struct fetch *f, struct diag *d)
 	if (r == 0)
 		r = lfs_links_run(f->links, now, d);
 	if (r == 0 && f->done_cnt < f->cnt)
-		r = lfs_net_wait(f->net, longest_wait(f, now), d);
+		r = http_net_wait(f->net, longest_wait(f, now), d);
 	return r < 0 ? r : take_ends(f, d);
 }
 
@@ -447,7 +447,7 @@ static int run(struct fetch *f, struct diag *d)
 	while (f->done_cnt < f->cnt) {
 		int r;
 
-		if (f->opt->stop && atomic_load(f->opt->stop))
+		if (f->opt->server.stop && atomic_load(f->opt->server.stop))
 			return diag_set(d, -EINTR, "interrupted");
 		r = run_once(f, d);
 		if (r < 0)
@@ -460,7 +460,7 @@ static void wake(void *ctx)
 {
 	struct fetch *f = ctx;
 
-	lfs_net_wake(f->net);
+	http_net_wake(f->net);
 }
 
 /* ".../repository.git/info/lfs" is about what people see at ".../repository". */
@@ -482,7 +482,7 @@ static int make_lanes(struct fetch *f)
 		struct lane *l = &f->lane[i];
 
 		*l = (struct lane){ .f = f, .index = i };
-		if (lfs_http_new(f->net, take_content, l, &l->http) < 0)
+		if (http_new(f->net, take_content, l, &l->http) < 0)
 			return -ENOMEM;
 	}
 	return 0;
@@ -490,13 +490,12 @@ static int make_lanes(struct fetch *f)
 
 static int make_fetch(struct fetch *f, struct diag *d)
 {
-	struct lfs_net_options net = { .ca_file = f->opt->ca_file, .stall_s = f->opt->stall_s };
 	int r;
 
-	f->repository = page_of(f->opt->url);
+	f->repository = page_of(f->opt->server.url);
 	if (!f->repository)
 		return diag_set(d, -ENOMEM, "out of memory");
-	r = lfs_net_new(&net, &f->net, d);
+	r = http_net_new(&f->opt->server, &f->net, d);
 	if (r < 0)
 		return r;
 	struct lfs_links_options links = { .fetch = f->opt,
@@ -524,9 +523,9 @@ static void fetch_free(struct fetch *f)
 		return;
 	lfs_intake_free(f->intake);
 	for (unsigned i = 0; i < f->lane_cnt; i++)
-		lfs_http_free(f->lane[i].http);
+		http_free(f->lane[i].http);
 	lfs_links_free(f->links);
-	lfs_net_free(f->net);
+	http_net_free(f->net);
 	free(f->repository);
 	free(f);
 }

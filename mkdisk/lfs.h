@@ -15,10 +15,8 @@
 #ifndef MODELDISK_LFS_H
 #define MODELDISK_LFS_H
 
-#include "credentials.h"
 #include "hash.h"
-
-#include <stdatomic.h>
+#include "http.h"
 
 /*
  * Takes one object's bytes. The calls for one object come one after the other, each after the
@@ -57,22 +55,11 @@ struct lfs_object {
 #define LFS_MAX_TRANSFERS 64
 
 struct lfs_options {
-	const char *url; /* of the LFS server, ".../repository.git/info/lfs", http or https */
-	struct credentials *credentials; /* asked by lfs_fetch()'s thread; NULL: none */
-	const char *ca_file;             /* whom to trust, instead of the system's; or NULL */
+	struct http_options server; /* url: ".../repository.git/info/lfs" */
 	unsigned transfers; /* at once, at least 1. Memory is 4 MiB for each, up to 64 MiB */
 	unsigned workers;   /* threads that hash and write, 1..LFS_MAX_TRANSFERS */
-	unsigned retries;   /* of one request without getting on in between */
-	unsigned stall_s;   /* seconds without a byte after which a connection is given up */
-	/* What a person who waits should know: the server makes us wait, an object is begun anew.
-	 * Called by lfs_fetch()'s thread; may be NULL. */
-	void (*note)(void *ctx, const char *sentence);
-	void *ctx;
-	const atomic_bool *stop; /* becomes true: -EINTR; may be NULL */
 };
 #define LFS_DEFAULT_TRANSFERS 8
-#define LFS_DEFAULT_RETRIES   8
-#define LFS_DEFAULT_STALL_S   30
 
 /*
  * All objects, or the first error; after that all threads have ended. What could pass is tried

@@ -321,10 +321,3 @@ int lfs_batch_decode(const char *text, size_t len, int64_t now,
 		lfs_link_release(&offer[i].link);
 	return r;
 }
-
-void lfs_batch_message(const char *text, size_t len, char *out, size_t out_len)
-{
-	scoped_json json_t *answer = json_loadb(text, len, 0, NULL);
-
-	copy_message(json_object_get(answer, "message"), out, out_len);
-}

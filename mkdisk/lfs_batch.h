@@ -40,7 +40,4 @@ int lfs_batch_decode(const char *text, size_t len, int64_t now,
                      const struct lfs_object *const *object, size_t cnt, struct lfs_offer *offer,
                      struct diag *d) MUST_CHECK;
 
-/* The "message" of an error's body, or "". */
-void lfs_batch_message(const char *text, size_t len, char *out, size_t out_len);
-
 #endif

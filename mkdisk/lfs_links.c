@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <time.h>
 
-#include "lfs_retry.h"
+#include "http_retry.h"
 #include "text.h"
 
 #define MAX_LIFETIME_S 86400 /* a link that lives longer is not counted on */
@@ -38,7 +38,7 @@ struct lfs_links {
 	bool is_urgent;             /* something that was taken has no link */
 	size_t max_asked;
 
-	struct lfs_http *http;
+	struct http *http;
 	enum { IDLE, PAUSED, RUNNING } state;
 	uint64_t at;    /* PAUSED: until then */
 	unsigned tries; /* of this request */
@@ -54,30 +54,31 @@ struct lfs_links {
 
 /* ---- links ---- */
 
-static enum lfs_taken take_body(void *ctx, const struct lfs_answer *a, const void *buf, size_t len)
+static enum http_taken take_body(void *ctx, const struct http_answer *a, const void *buf,
+                                 size_t len)
 {
 	struct lfs_links *links = ctx;
 
 	(void)a;
 	if (len > LFS_BATCH_MAX_LEN - links->body_len) {
 		links->is_too_long = true;
-		return LFS_TAKE_NO;
+		return HTTP_TAKE_NO;
 	}
 	if (links->body_len + len > links->body_cap) {
 		size_t cap = MAX(2 * links->body_cap, links->body_len + len);
 		char *grown = realloc(links->body, cap);
 
 		if (!grown)
-			return LFS_TAKE_NO;
+			return HTTP_TAKE_NO;
 		links->body = grown;
 		links->body_cap = cap;
 	}
 	memcpy(links->body + links->body_len, buf, len);
 	links->body_len += len;
-	return LFS_TAKEN;
+	return HTTP_TAKEN;
 }
 
-int lfs_links_new(const struct lfs_links_options *opt, struct lfs_net *net, struct lfs_links **out,
+int lfs_links_new(const struct lfs_links_options *opt, struct http_net *net, struct lfs_links **out,
                   struct diag *d)
 {
 	scoped(lfs_links) struct lfs_links *links = calloc(1, sizeof(*links));
@@ -88,9 +89,9 @@ int lfs_links_new(const struct lfs_links_options *opt, struct lfs_net *net, stru
 	links->none_cnt = opt->cnt;
 	links->max_asked = LFS_BATCH_MAX_OBJECTS;
 	links->entry = calloc(opt->cnt, sizeof(*links->entry));
-	if (asprintf(&links->url, "%s/objects/batch", opt->fetch->url) < 0)
+	if (asprintf(&links->url, "%s/objects/batch", opt->fetch->server.url) < 0)
 		links->url = NULL;
-	if (!links->entry || !links->url || lfs_http_new(net, take_body, links, &links->http) < 0)
+	if (!links->entry || !links->url || http_new(net, take_body, links, &links->http) < 0)
 		return diag_set(d, -ENOMEM, "out of memory");
 	*out = take_ptr(links);
 	return 0;
@@ -100,7 +101,7 @@ void lfs_links_free(struct lfs_links *links)
 {
 	if (!links)
 		return;
-	lfs_http_free(links->http);
+	http_free(links->http);
 	for (size_t i = 0; links->entry && i < links->opt.cnt; i++)
 		lfs_link_release(&links->entry[i].link);
 	free(links->entry);
@@ -201,16 +202,17 @@ static void unchoose_objects(struct lfs_links *links)
 
 static int send_batch(struct lfs_links *links, struct diag *d)
 {
-	struct lfs_request request = { .url = links->url, .post = links->text };
+	struct http_request request = { .url = links->url, .post = links->text };
 
-	int r = links->with_credentials ? lfs_retry_show(links->opt.fetch, &request, d) : 0;
+	int r = links->with_credentials ? http_retry_show(&links->opt.fetch->server, &request, d)
+	                                : 0;
 
 	if (r < 0)
 		return r;
 	links->body_len = 0;
 	links->is_too_long = false;
 	links->state = RUNNING;
-	return lfs_http_start(links->http, &request, d);
+	return http_start(links->http, &request, d);
 }
 
 int lfs_links_run(struct lfs_links *links, uint64_t now, struct diag *d)
@@ -238,20 +240,20 @@ uint64_t lfs_links_next_run(const struct lfs_links *links)
 
 /* ---- answers ---- */
 
-static struct lfs_asked whole_repository(const struct lfs_links *links, const struct lfs_end *end)
+static struct http_asked whole_repository(const struct lfs_links *links, const struct http_end *end)
 {
-	return (struct lfs_asked){ .what = links->opt.repository,
-		                   .repository = links->opt.repository,
-		                   .had_credentials = end->password,
-		                   .is_away = end->is_away };
+	return (struct http_asked){ .what = links->opt.repository,
+		                    .repository = links->opt.repository,
+		                    .had_credentials = end->password,
+		                    .is_away = end->is_away };
 }
 
-static int pause_batch(struct lfs_links *links, const struct lfs_end *end, uint64_t now,
+static int pause_batch(struct lfs_links *links, const struct http_end *end, uint64_t now,
                        struct diag *d)
 {
-	struct lfs_asked asked = whole_repository(links, end);
+	struct http_asked asked = whole_repository(links, end);
 	uint64_t ms = 0;
-	int r = lfs_retry_later(links->opt.fetch, end, &asked, &links->tries, &ms, d);
+	int r = http_retry_later(&links->opt.fetch->server, end, &asked, &links->tries, &ms, d);
 
 	links->state = PAUSED;
 	links->at = now + ms;
@@ -259,10 +261,10 @@ static int pause_batch(struct lfs_links *links, const struct lfs_end *end, uint6
 }
 
 /* 1: sent again, with credentials; 0: there are none, or none are left. */
-static int log_in(struct lfs_links *links, const struct lfs_end *end, bool was_asked,
+static int log_in(struct lfs_links *links, const struct http_end *end, bool was_asked,
                   struct diag *d)
 {
-	int r = lfs_retry_login(links->opt.fetch, end, links->url, was_asked, d);
+	int r = http_retry_login(&links->opt.fetch->server, end, links->url, was_asked, d);
 
 	if (r <= 0)
 		return r;
@@ -271,15 +273,15 @@ static int log_in(struct lfs_links *links, const struct lfs_end *end, bool was_a
 	return r < 0 ? r : 1;
 }
 
-static int refuse_batch(struct lfs_links *links, const struct lfs_end *end, struct diag *d)
+static int refuse_batch(struct lfs_links *links, const struct http_end *end, struct diag *d)
 {
-	struct lfs_asked asked = whole_repository(links, end);
+	struct http_asked asked = whole_repository(links, end);
 
-	return lfs_retry_give_up(end, &asked, 1, d);
+	return http_retry_give_up(end, &asked, 1, d);
 }
 
 /* With a token limits are often higher, so it is shown although nobody asked for it. */
-static int wait_or_log_in(struct lfs_links *links, const struct lfs_end *end, uint64_t now,
+static int wait_or_log_in(struct lfs_links *links, const struct http_end *end, uint64_t now,
                           struct diag *d)
 {
 	int r = 0;
@@ -289,7 +291,7 @@ static int wait_or_log_in(struct lfs_links *links, const struct lfs_end *end, ui
 	return r == 0 ? pause_batch(links, end, now, d) : MIN(r, 0);
 }
 
-static int ask_for_less(struct lfs_links *links, const struct lfs_end *end, struct diag *d)
+static int ask_for_less(struct lfs_links *links, const struct http_end *end, struct diag *d)
 {
 	if (links->asked_cnt <= 1)
 		return refuse_batch(links, end, d);
@@ -299,10 +301,10 @@ static int ask_for_less(struct lfs_links *links, const struct lfs_end *end, stru
 }
 
 static int refuse_object(struct lfs_links *links, size_t i, const struct lfs_offer *offer,
-                         const struct lfs_end *end, struct diag *d)
+                         const struct http_end *end, struct diag *d)
 {
-	struct lfs_asked asked = whole_repository(links, end);
-	struct lfs_answer answer = { .status = offer->code };
+	struct http_asked asked = whole_repository(links, end);
+	struct http_answer answer = { .status = offer->code };
 	char name[TEXT_QUOTE_LEN];
 
 	asked.what = links->opt.sink->name(links->asked[i]->ctx, name, sizeof(name));
@@ -311,7 +313,7 @@ static int refuse_object(struct lfs_links *links, size_t i, const struct lfs_off
 		                "%s: the server's answer has neither a link for it nor a reason",
 		                asked.what);
 	memcpy(answer.message, offer->message, sizeof(answer.message));
-	return lfs_answer_refuse(&answer, &asked, (int64_t)time(NULL), d);
+	return http_answer_refuse(&answer, &asked, (int64_t)time(NULL), d);
 }
 
 static void keep_link(struct lfs_links *links, struct entry *e, struct lfs_link *link, uint64_t now)
@@ -328,20 +330,20 @@ static void keep_link(struct lfs_links *links, struct entry *e, struct lfs_link 
 }
 
 /* Every object's offer; those that may do better later are asked for again, after a pause. */
-static int take_offers(struct lfs_links *links, struct lfs_offer *offer, const struct lfs_end *end,
+static int take_offers(struct lfs_links *links, struct lfs_offer *offer, const struct http_end *end,
                        uint64_t now, struct diag *d)
 {
-	struct lfs_end later = *end;
+	struct http_end later = *end;
 	int r = 0;
 
 	later.answer.status = 0;
 	for (size_t i = 0; i < links->asked_cnt && r == 0; i++) {
-		struct lfs_answer answer = { .status = offer[i].code };
+		struct http_answer answer = { .status = offer[i].code };
 
 		if (offer[i].link.href)
 			keep_link(links, links->asked_entry[i], &offer[i].link, now);
-		else if (lfs_answer_meaning(&answer, true) == LFS_MEANS_AGAIN &&
-		         offer[i].code > 0 && links->tries < links->opt.fetch->retries)
+		else if (http_answer_meaning(&answer, true) == HTTP_MEANS_AGAIN &&
+		         offer[i].code > 0 && links->tries < links->opt.fetch->server.retries)
 			later.answer.status = offer[i].code;
 		else
 			r = refuse_object(links, i, &offer[i], end, d);
@@ -354,7 +356,7 @@ static int take_offers(struct lfs_links *links, struct lfs_offer *offer, const s
 	return pause_batch(links, &later, now, d);
 }
 
-static int take_answer(struct lfs_links *links, const struct lfs_end *end, uint64_t now,
+static int take_answer(struct lfs_links *links, const struct http_end *end, uint64_t now,
                        struct diag *d)
 {
 	size_t cnt = links->asked_cnt;
@@ -368,42 +370,42 @@ static int take_answer(struct lfs_links *links, const struct lfs_end *end, uint6
 	if (r < 0)
 		return diag_prefix(d, r, "%s: answer to a Git LFS batch request", links->url);
 	if (end->password)
-		credentials_accepted(links->opt.fetch->credentials, links->url);
+		credentials_accepted(links->opt.fetch->server.credentials, links->url);
 	r = take_offers(links, offer, end, now, d);
 	for (size_t i = 0; i < cnt; i++)
 		lfs_link_release(&offer[i].link);
 	return r;
 }
 
-static int take_end(struct lfs_links *links, const struct lfs_end *end, uint64_t now,
+static int take_end(struct lfs_links *links, const struct http_end *end, uint64_t now,
                     struct diag *d)
 {
 	int r;
 
-	switch (lfs_answer_meaning(&end->answer, true)) {
-	case LFS_MEANS_DONE:
+	switch (http_answer_meaning(&end->answer, true)) {
+	case HTTP_MEANS_DONE:
 		return take_answer(links, end, now, d);
-	case LFS_MEANS_LOGIN:
+	case HTTP_MEANS_LOGIN:
 		r = log_in(links, end, true, d);
 		return r == 0 ? refuse_batch(links, end, d) : MIN(r, 0);
-	case LFS_MEANS_LESS:
+	case HTTP_MEANS_LESS:
 		return ask_for_less(links, end, d);
-	case LFS_MEANS_AGAIN:
+	case HTTP_MEANS_AGAIN:
 		return wait_or_log_in(links, end, now, d);
 	default:
 		return refuse_batch(links, end, d);
 	}
 }
 
-int lfs_links_ended(struct lfs_links *links, const struct lfs_end *end, uint64_t now,
+int lfs_links_ended(struct lfs_links *links, const struct http_end *end, uint64_t now,
                     struct diag *d)
 {
 	switch (end->ending) {
-	case LFS_ENDED:
+	case HTTP_ENDED:
 		return take_end(links, end, now, d);
-	case LFS_BROKEN:
+	case HTTP_BROKEN:
 		return pause_batch(links, end, now, d);
-	case LFS_STOPPED:
+	case HTTP_STOPPED:
 		if (links->is_too_long)
 			return diag_set(d, -EUCLEAN,
 			                "%s: answer to a Git LFS batch request of more than %d MiB",

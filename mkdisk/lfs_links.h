@@ -8,7 +8,7 @@
 #define MODELDISK_LFS_LINKS_H
 
 #include "lfs_batch.h"
-#include "lfs_http.h"
+#include "http.h"
 
 struct lfs_links_options {
 	const struct lfs_options *fetch;
@@ -20,7 +20,7 @@ struct lfs_links_options {
 
 struct lfs_links;
 /* Everything in opt is borrowed, and so is net. */
-int lfs_links_new(const struct lfs_links_options *opt, struct lfs_net *net, struct lfs_links **out,
+int lfs_links_new(const struct lfs_links_options *opt, struct http_net *net, struct lfs_links **out,
                   struct diag *d) MUST_CHECK;
 void lfs_links_free(struct lfs_links *links);
 DEFINE_SCOPED(lfs_links, struct lfs_links *, lfs_links_free)
@@ -38,8 +38,8 @@ void lfs_links_done(struct lfs_links *links, size_t i);
 int lfs_links_run(struct lfs_links *links, uint64_t now, struct diag *d) MUST_CHECK;
 /* Until when nothing is to be run; UINT64_MAX: until something ends. */
 uint64_t lfs_links_next_run(const struct lfs_links *links);
-/* lfs_net_ended() gave links: with what end. d is what it was given, and may hold the reason. */
-int lfs_links_ended(struct lfs_links *links, const struct lfs_end *end, uint64_t now,
+/* http_net_ended() gave links: with what end. d is what it was given, and may hold the reason. */
+int lfs_links_ended(struct lfs_links *links, const struct http_end *end, uint64_t now,
                     struct diag *d) MUST_CHECK;
 
 #endif

@@ -3,7 +3,7 @@
  * The command line. Decides which options go together and what they default to; their spellings are
  * options_table.c's, and what they mean for a disk is decided where they are used.
  */
-#include "lfs.h"
+#include "http.h"
 #include "options_table.h"
 
 #include <assert.h>
@@ -166,8 +166,8 @@ static void set_defaults(struct options *o)
 	*o = (struct options){ .progress = REPORT_PROGRESS_AUTO };
 	o->build.size = BUILD_SIZE_DEFAULT;
 	o->build.salt_len = 1; /* one zero byte */
-	o->build.retries = LFS_DEFAULT_RETRIES;
-	o->build.timeout_s = LFS_DEFAULT_STALL_S;
+	o->build.retries = HTTP_DEFAULT_RETRIES;
+	o->build.timeout_s = HTTP_DEFAULT_STALL_S;
 	if (uuid_parse(REFERENCE_UUID, &o->build.seed) < 0)
 		abort(); /* our own constant */
 	o->build.disk_id = o->build.seed;

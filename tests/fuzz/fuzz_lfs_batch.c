@@ -6,7 +6,7 @@
  */
 #include "fuzz.h"
 #include "lfs_batch.h"
-#include "lfs_http.h"
+#include "http.h"
 #include "text.h"
 
 #include <errno.h>
@@ -62,7 +62,7 @@ static void read_body(const char *body, size_t len)
 	const struct lfs_object *asked[OBJECTS] = { &object[0], &object[1], &object[2] };
 	struct lfs_offer offer[OBJECTS] = { 0 };
 	struct diag d = DIAG_INIT;
-	char message[64], origin[100];
+	char origin[100];
 	int r = lfs_batch_decode(body, len, NOW, asked, OBJECTS, offer, &d);
 
 	FUZZ_MUST(r == 0 || r == -EUCLEAN || r == -EBADMSG || r == -EOPNOTSUPP || r == -ENOMEM);
@@ -71,26 +71,24 @@ static void read_body(const char *body, size_t len)
 		FUZZ_MUST(memchr(offer[i].message, '\0', sizeof(offer[i].message)));
 		check_link(&offer[i].link);
 		if (offer[i].link.href)
-			lfs_origin(offer[i].link.href, origin, sizeof(origin));
+			http_origin(offer[i].link.href, origin, sizeof(origin));
 		lfs_link_release(&offer[i].link);
 	}
-	lfs_batch_message(body, len, message, sizeof(message));
-	FUZZ_MUST(memchr(message, '\0', sizeof(message)));
 }
 
-static void judge(const struct lfs_answer *a)
+static void judge(const struct http_answer *a)
 {
-	const struct lfs_asked asked = { .what = "\"file\"", .repository = "https://h/r" };
+	const struct http_asked asked = { .what = "\"file\"", .repository = "https://h/r" };
 	struct diag d = DIAG_INIT;
 	int r;
 
 	for (int is_batch = 0; is_batch < 2; is_batch++) {
-		enum lfs_meaning m = lfs_answer_meaning(a, is_batch);
+		enum http_meaning m = http_answer_meaning(a, is_batch);
 
-		FUZZ_MUST(m >= LFS_MEANS_DONE && m <= LFS_MEANS_NO);
+		FUZZ_MUST(m >= HTTP_MEANS_DONE && m <= HTTP_MEANS_NO);
 	}
-	FUZZ_MUST(lfs_pause_ms(1, a) > 0);
-	r = lfs_answer_refuse(a, &asked, NOW, &d);
+	FUZZ_MUST(http_pause_ms(1, a) > 0);
+	r = http_answer_refuse(a, &asked, NOW, &d);
 	FUZZ_MUST(r < 0 && d.err == r && utf8_is_valid(d.text, strlen(d.text)));
 	for (const char *c = d.text; *c; c++)
 		FUZZ_MUST((uint8_t)*c >= ' ');
@@ -98,7 +96,7 @@ static void judge(const struct lfs_answer *a)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
-	struct lfs_answer a = { 0 };
+	struct http_answer a = { 0 };
 	scoped_free char *body = NULL;
 	size_t body_len;
 
@@ -110,7 +108,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 
 		FUZZ_MUST(line);
 		memcpy(line, data, n);
-		lfs_answer_line(&a, line, n, NOW);
+		http_answer_line(&a, line, n, NOW);
 		data += n;
 		len -= n;
 		if (is_end)
@@ -118,7 +116,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	}
 	body = make_body(data, len, &body_len);
 	read_body(body, body_len);
-	lfs_batch_message(body, body_len, a.message, sizeof(a.message));
+	http_answer_message(&a, body, body_len);
+	FUZZ_MUST(memchr(a.message, '\0', sizeof(a.message)));
 	judge(&a);
 	return 0;
 }

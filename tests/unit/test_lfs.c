@@ -238,9 +238,9 @@ static void stop_server(struct server *s)
 static int fetch(const struct server *s, unsigned transfers, struct diag *d)
 {
 	char url[64];
-	struct lfs_options opt = {
-		.url = url, .transfers = transfers, .workers = 2, .stall_s = 20, .stop = &stop
-	};
+	struct lfs_options opt = { .server = { .url = url, .stall_s = 20, .stop = &stop },
+		                   .transfers = transfers,
+		                   .workers = 2 };
 
 	snprintf(url, sizeof(url), "http://127.0.0.1:%u/a/b.git/info/lfs", s->port);
 	for (unsigned i = 0; i < OBJECTS; i++)
@@ -288,7 +288,9 @@ static void object_that_is_refused_ends_the_fetch(void **state)
 
 static void nothing_is_asked_for_nothing(void **state)
 {
-	struct lfs_options opt = { .url = "http://127.0.0.1:1/", .transfers = 1, .workers = 1 };
+	struct lfs_options opt = { .server.url = "http://127.0.0.1:1/",
+		                   .transfers = 1,
+		                   .workers = 1 };
 	(void)state;
 
 	assert_int_equal(lfs_fetch(&opt, NULL, 0, &sink, NULL), 0);

@@ -359,21 +359,6 @@ static void every_failed_allocation_is_told(void **state)
 	release();
 }
 
-static void message_of_an_error_is_found(void **state)
-{
-	char out[16];
-	(void)state;
-
-	lfs_batch_message("{\"message\":\"no\"}", 16, out, sizeof(out));
-	assert_string_equal(out, "no");
-	lfs_batch_message("{\"message\":\"a long long long message\"}", 38, out, sizeof(out));
-	assert_int_equal(strlen(out), 15);
-	lfs_batch_message("{\"message\":7}", 13, out, sizeof(out));
-	assert_string_equal(out, "");
-	lfs_batch_message("<html>", 6, out, sizeof(out));
-	assert_string_equal(out, "");
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -392,7 +377,6 @@ int main(void)
 		cmocka_unit_test(answer_cut_anywhere_is_refused),
 		cmocka_unit_test(changed_byte_is_refused_or_harmless),
 		cmocka_unit_test(every_failed_allocation_is_told),
-		cmocka_unit_test(message_of_an_error_is_found),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

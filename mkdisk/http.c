@@ -5,14 +5,13 @@
  * when it goes to another. HTTP/1.1 on purpose: each transfer then has a connection, and a flow
  * control, of its own, so that one that is held back holds nobody else.
  */
-#include "lfs_http.h"
+#include "http.h"
 
 #include <curl/curl.h>
 #include <errno.h>
 #include <stdio.h>
 #include <time.h>
 
-#include "lfs_batch.h"
 #include "secret.h"
 #include "text.h"
 #include "url.h"
@@ -22,19 +21,19 @@
 #define MAX_WORDS_LEN    (16 * KIB)  /* of a body that says why not */
 #define SLOW_BYTES_PER_S 128L        /* slower than that is silent */
 
-struct lfs_net {
+struct http_net {
 	CURLM *multi;
-	struct lfs_net_options opt;
+	struct http_options opt;
 };
 
-struct lfs_http {
-	struct lfs_net *net;
+struct http {
+	struct http_net *net;
 	CURL *easy;
-	lfs_take take;
+	http_take take;
 	void *ctx;
-	struct lfs_request request;
+	struct http_request request;
 	struct curl_slist *header; /* of the request */
-	struct lfs_answer answer;
+	struct http_answer answer;
 	char *user, *password;
 	char *url;    /* where the request is now */
 	bool is_away; /* a redirect led to another origin: nothing secret is sent */
@@ -49,7 +48,7 @@ struct lfs_http {
 
 /* ---- URLs ---- */
 
-void lfs_origin(const char *url, char *out, size_t out_len)
+void http_origin(const char *url, char *out, size_t out_len)
 {
 	scoped(url) struct url u = { 0 };
 
@@ -63,9 +62,9 @@ void lfs_origin(const char *url, char *out, size_t out_len)
 
 /* ---- the connections ---- */
 
-int lfs_net_new(const struct lfs_net_options *opt, struct lfs_net **out, struct diag *d)
+int http_net_new(const struct http_options *opt, struct http_net **out, struct diag *d)
 {
-	struct lfs_net *net;
+	struct http_net *net;
 
 	if (curl_global_init(CURL_GLOBAL_DEFAULT) != 0)
 		return diag_set(d, -EIO, "cannot start libcurl");
@@ -82,7 +81,7 @@ int lfs_net_new(const struct lfs_net_options *opt, struct lfs_net **out, struct 
 	return 0;
 }
 
-void lfs_net_free(struct lfs_net *net)
+void http_net_free(struct http_net *net)
 {
 	if (!net)
 		return;
@@ -91,7 +90,7 @@ void lfs_net_free(struct lfs_net *net)
 	free(net);
 }
 
-int lfs_net_wait(struct lfs_net *net, unsigned ms, struct diag *d)
+int http_net_wait(struct http_net *net, unsigned ms, struct diag *d)
 {
 	int running = 0;
 	CURLMcode code = curl_multi_poll(net->multi, NULL, 0, (int)ms, NULL);
@@ -104,7 +103,7 @@ int lfs_net_wait(struct lfs_net *net, unsigned ms, struct diag *d)
 	                curl_multi_strerror(code));
 }
 
-void lfs_net_wake(struct lfs_net *net)
+void http_net_wake(struct http_net *net)
 {
 	(void)curl_multi_wakeup(net->multi);
 }
@@ -113,17 +112,17 @@ void lfs_net_wake(struct lfs_net *net)
 
 static size_t on_header(char *line, size_t size, size_t len, void *ctx)
 {
-	struct lfs_http *h = ctx;
+	struct http *h = ctx;
 
 	len *= size;
 	h->header_len += len;
 	if (h->header_len > MAX_HEADER_LEN)
 		return 0;
-	lfs_answer_line(&h->answer, line, len, (int64_t)time(NULL));
+	http_answer_line(&h->answer, line, len, (int64_t)time(NULL));
 	return len;
 }
 
-static void keep_words(struct lfs_http *h, const char *buf, size_t len)
+static void keep_words(struct http *h, const char *buf, size_t len)
 {
 	if (!h->words)
 		h->words = malloc(MAX_WORDS_LEN);
@@ -136,7 +135,7 @@ static void keep_words(struct lfs_http *h, const char *buf, size_t len)
 
 static size_t on_body(char *buf, size_t size, size_t len, void *ctx)
 {
-	struct lfs_http *h = ctx;
+	struct http *h = ctx;
 
 	len *= size;
 	if (h->answer.status != 200 && h->answer.status != 206) {
@@ -144,9 +143,9 @@ static size_t on_body(char *buf, size_t size, size_t len, void *ctx)
 		return len;
 	}
 	switch (h->take(h->ctx, &h->answer, buf, len)) {
-	case LFS_TAKEN:
+	case HTTP_TAKEN:
 		return len;
-	case LFS_TAKE_LATER:
+	case HTTP_TAKE_LATER:
 		return CURL_WRITEFUNC_PAUSE;
 	default:
 		h->was_stopped = true;
@@ -156,9 +155,9 @@ static size_t on_body(char *buf, size_t size, size_t len, void *ctx)
 
 /* ---- a request ---- */
 
-int lfs_http_new(struct lfs_net *net, lfs_take take, void *ctx, struct lfs_http **out)
+int http_new(struct http_net *net, http_take take, void *ctx, struct http **out)
 {
-	struct lfs_http *h = calloc(1, sizeof(*h));
+	struct http *h = calloc(1, sizeof(*h));
 
 	if (!h)
 		return -ENOMEM;
@@ -174,14 +173,14 @@ int lfs_http_new(struct lfs_net *net, lfs_take take, void *ctx, struct lfs_http 
 	return 0;
 }
 
-static void leave_multi(struct lfs_http *h)
+static void leave_multi(struct http *h)
 {
 	if (h->is_running)
 		curl_multi_remove_handle(h->net->multi, h->easy);
 	h->is_running = false;
 }
 
-void lfs_http_free(struct lfs_http *h)
+void http_free(struct http *h)
 {
 	if (!h)
 		return;
@@ -195,7 +194,7 @@ void lfs_http_free(struct lfs_http *h)
 	free(h);
 }
 
-static bool add_line(struct lfs_http *h, const char *line)
+static bool add_line(struct http *h, const char *line)
 {
 	struct curl_slist *longer = curl_slist_append(h->header, line);
 
@@ -204,7 +203,7 @@ static bool add_line(struct lfs_http *h, const char *line)
 	return longer != NULL;
 }
 
-static bool add_field(struct lfs_http *h, const char *name, const char *value)
+static bool add_field(struct http *h, const char *name, const char *value)
 {
 	char line[200];
 
@@ -212,9 +211,9 @@ static bool add_field(struct lfs_http *h, const char *name, const char *value)
 	return add_line(h, line);
 }
 
-static bool make_header(struct lfs_http *h)
+static bool make_header(struct http *h)
 {
-	const struct lfs_request *rq = &h->request;
+	const struct http_request *rq = &h->request;
 	bool ok = true;
 
 	curl_slist_free_all(take_ptr(h->header));
@@ -232,9 +231,9 @@ static bool make_header(struct lfs_http *h)
 }
 
 /* What holds for every request. */
-static void set_common(struct lfs_http *h)
+static void set_common(struct http *h)
 {
-	const struct lfs_net_options *opt = &h->net->opt;
+	const struct http_options *opt = &h->net->opt;
 
 	curl_easy_reset(h->easy);
 	curl_easy_setopt(h->easy, CURLOPT_PRIVATE, h);
@@ -261,15 +260,15 @@ static void set_common(struct lfs_http *h)
 }
 
 /* Sends the request to h->url. */
-static int send_request(struct lfs_http *h)
+static int send_request(struct http *h)
 {
-	const struct lfs_request *rq = &h->request;
+	const struct http_request *rq = &h->request;
 	char range[64];
 
 	if (!make_header(h))
 		return -ENOMEM;
 	set_common(h);
-	h->answer = (struct lfs_answer){ 0 };
+	h->answer = (struct http_answer){ 0 };
 	h->header_len = h->words_len = 0;
 	h->was_stopped = false;
 	h->error[0] = '\0';
@@ -300,7 +299,7 @@ static char *copy(const char *text)
 	return text ? strdup(text) : NULL;
 }
 
-int lfs_http_start(struct lfs_http *h, const struct lfs_request *request, struct diag *d)
+int http_start(struct http *h, const struct http_request *request, struct diag *d)
 {
 	h->request = *request;
 	h->is_away = false;
@@ -317,7 +316,7 @@ int lfs_http_start(struct lfs_http *h, const struct lfs_request *request, struct
 	return 0;
 }
 
-void lfs_http_go_on(struct lfs_http *h)
+void http_go_on(struct http *h)
 {
 	if (h->is_running)
 		curl_easy_pause(h->easy, CURLPAUSE_CONT);
@@ -326,12 +325,12 @@ void lfs_http_go_on(struct lfs_http *h)
 /* ---- its end ---- */
 
 /* Decides whether to go there, and what may come along. */
-static int check_redirect(struct lfs_http *h, const char *location, struct diag *d)
+static int check_redirect(struct http *h, const char *location, struct diag *d)
 {
 	scoped(url) struct url here = { 0 }, there = { 0 };
 	char from[200], to[200];
 
-	lfs_origin(h->url, from, sizeof(from));
+	http_origin(h->url, from, sizeof(from));
 	if (!location)
 		return diag_set(d, -EUCLEAN, "%s: a redirect (status %u) that leads nowhere", from,
 		                h->answer.status);
@@ -340,7 +339,7 @@ static int check_redirect(struct lfs_http *h, const char *location, struct diag 
 		                "%s: a redirect to something that is no http or https "
 		                "URL",
 		                from);
-	lfs_origin(location, to, sizeof(to));
+	http_origin(location, to, sizeof(to));
 	if (here.is_https && !there.is_https)
 		return diag_set(d, -EUCLEAN, "%s: a redirect to %s, where others can read along",
 		                from, to);
@@ -351,7 +350,7 @@ static int check_redirect(struct lfs_http *h, const char *location, struct diag 
 }
 
 /* Asks at the new place. 0: sent; else why not. */
-static int follow(struct lfs_http *h, struct diag *d)
+static int follow(struct http *h, struct diag *d)
 {
 	char *location = NULL;
 
@@ -387,22 +386,22 @@ static bool may_pass(CURLcode code)
 	}
 }
 
-static void tell_break(const struct lfs_http *h, CURLcode code, struct lfs_end *end)
+static void tell_break(const struct http *h, CURLcode code, struct http_end *end)
 {
 	char origin[200], words[CURL_ERROR_SIZE];
 	const char *said = *h->error ? h->error : curl_easy_strerror(code);
 
-	lfs_origin(h->url, origin, sizeof(origin));
+	http_origin(h->url, origin, sizeof(origin));
 	snprintf(end->why, sizeof(end->why), "%s: %.80s", origin,
 	         text_clean(said, strlen(said), words, sizeof(words)));
 }
 
-static int tell_hopeless(const struct lfs_http *h, CURLcode code, struct diag *d)
+static int tell_hopeless(const struct http *h, CURLcode code, struct diag *d)
 {
 	char origin[200], words[CURL_ERROR_SIZE];
 	const char *said = *h->error ? h->error : curl_easy_strerror(code);
 
-	lfs_origin(h->url, origin, sizeof(origin));
+	http_origin(h->url, origin, sizeof(origin));
 	text_clean(said, strlen(said), words, sizeof(words));
 	if (h->header_len > MAX_HEADER_LEN)
 		return diag_set(d, -EUCLEAN, "%s: an answer with a header of more than %d KiB",
@@ -416,42 +415,41 @@ static int tell_hopeless(const struct lfs_http *h, CURLcode code, struct diag *d
 }
 
 /* True: over; false: it goes on at another place. */
-static bool end_request(struct lfs_http *h, CURLcode code, struct lfs_end *end, struct diag *d)
+static bool end_request(struct http *h, CURLcode code, struct http_end *end, struct diag *d)
 {
 	bool is_redirect =
-	        code == CURLE_OK && lfs_answer_meaning(&h->answer, true) == LFS_MEANS_REDIRECT;
+	        code == CURLE_OK && http_answer_meaning(&h->answer, true) == HTTP_MEANS_REDIRECT;
 
 	leave_multi(h);
-	*end = (struct lfs_end){ .ending = LFS_ENDED };
+	*end = (struct http_end){ .ending = HTTP_ENDED };
 	end->is_away = h->is_away;
 	end->password = h->is_away ? NULL : h->password;
 	if (is_redirect) {
 		if (follow(h, d) == 0)
 			return false;
-		end->ending = LFS_HOPELESS;
+		end->ending = HTTP_HOPELESS;
 	} else if (h->was_stopped) {
-		end->ending = LFS_STOPPED;
+		end->ending = HTTP_STOPPED;
 	} else if (code != CURLE_OK && may_pass(code)) {
-		end->ending = LFS_BROKEN;
+		end->ending = HTTP_BROKEN;
 		tell_break(h, code, end);
 	} else if (code != CURLE_OK) {
-		end->ending = LFS_HOPELESS;
+		end->ending = HTTP_HOPELESS;
 		tell_hopeless(h, code, d);
 	}
 	if (h->words_len > 0 && !*h->answer.message)
-		lfs_batch_message(h->words, h->words_len, h->answer.message,
-		                  sizeof(h->answer.message));
+		http_answer_message(&h->answer, h->words, h->words_len);
 	end->answer = h->answer;
 	return true;
 }
 
-void *lfs_net_ended(struct lfs_net *net, struct lfs_end *end, struct diag *d)
+void *http_net_ended(struct http_net *net, struct http_end *end, struct diag *d)
 {
 	CURLMsg *msg;
 	int left;
 
 	while ((msg = curl_multi_info_read(net->multi, &left))) {
-		struct lfs_http *h = NULL;
+		struct http *h = NULL;
 
 		if (msg->msg != CURLMSG_DONE)
 			continue;

@@ -3,11 +3,12 @@
  * Reads headers and statuses. Decides which statuses may pass and which are final, and says the
  * final ones so that a person knows what to do next.
  */
-#include "lfs_answer.h"
+#include "http_answer.h"
 
 #include <curl/curl.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <jansson.h>
 #include <stdio.h>
 #include <strings.h>
 #include <time.h>
@@ -33,12 +34,12 @@ static bool take_number(const char **s, uint64_t *out)
 	return true;
 }
 
-static void set_status(struct lfs_answer *a, const char *line)
+static void set_status(struct http_answer *a, const char *line)
 {
 	const char *s = strchr(line, ' ');
 	uint64_t status = 0;
 
-	*a = (struct lfs_answer){ 0 };
+	*a = (struct http_answer){ 0 };
 	if (!s)
 		return;
 	s++;
@@ -46,13 +47,13 @@ static void set_status(struct lfs_answer *a, const char *line)
 		a->status = (unsigned)status;
 }
 
-static void set_length(struct lfs_answer *a, const char *value)
+static void set_length(struct http_answer *a, const char *value)
 {
 	a->has_len = take_number(&value, &a->len) && !*value;
 }
 
 /* "bytes 100-199/200" or "bytes 100-199/" and an asterisk (RFC 9110 14.4). */
-static void set_range(struct lfs_answer *a, const char *value)
+static void set_range(struct http_answer *a, const char *value)
 {
 	if (strncasecmp(value, "bytes ", 6) != 0)
 		return;
@@ -62,14 +63,14 @@ static void set_range(struct lfs_answer *a, const char *value)
 	               a->range_first <= a->range_last;
 }
 
-static void set_wait(struct lfs_answer *a, uint64_t seconds)
+static void set_wait(struct http_answer *a, uint64_t seconds)
 {
 	a->wait_s = a->has_wait ? MAX(a->wait_s, seconds) : seconds;
 	a->has_wait = true;
 }
 
 /* Seconds, or a date (RFC 9110 10.2.3). */
-static void set_retry_after(struct lfs_answer *a, const char *value, int64_t now)
+static void set_retry_after(struct http_answer *a, const char *value, int64_t now)
 {
 	const char *s = value;
 	uint64_t seconds = 0;
@@ -85,7 +86,7 @@ static void set_retry_after(struct lfs_answer *a, const char *value, int64_t now
 }
 
 /* "resolvers";r=0;t=120 (draft-ietf-httpapi-ratelimit-headers): nothing left for t seconds. */
-static void set_rate_limit(struct lfs_answer *a, const char *value)
+static void set_rate_limit(struct http_answer *a, const char *value)
 {
 	const char *r = strstr(value, ";r="), *t = strstr(value, ";t=");
 	uint64_t left = 0, seconds = 0;
@@ -98,7 +99,7 @@ static void set_rate_limit(struct lfs_answer *a, const char *value)
 		set_wait(a, seconds);
 }
 
-void lfs_answer_line(struct lfs_answer *a, const char *line, size_t len, int64_t now)
+void http_answer_line(struct http_answer *a, const char *line, size_t len, int64_t now)
 {
 	char text[512], *value;
 
@@ -130,44 +131,53 @@ void lfs_answer_line(struct lfs_answer *a, const char *line, size_t len, int64_t
 		snprintf(a->message, sizeof(a->message), "%s", value);
 }
 
+void http_answer_message(struct http_answer *a, const char *body, size_t len)
+{
+	json_t *json = json_loadb(body, len, 0, NULL);
+	const char *text = json_string_value(json_object_get(json, "message"));
+
+	snprintf(a->message, sizeof(a->message), "%s", text ? text : "");
+	json_decref(json);
+}
+
 /* ---- meaning ---- */
 
-static enum lfs_meaning batch_meaning(unsigned status)
+static enum http_meaning batch_meaning(unsigned status)
 {
 	switch (status) {
 	case 200:
-		return LFS_MEANS_DONE;
+		return HTTP_MEANS_DONE;
 	case 401:
-		return LFS_MEANS_LOGIN;
+		return HTTP_MEANS_LOGIN;
 	case 413:
-		return LFS_MEANS_LESS;
+		return HTTP_MEANS_LESS;
 	default:
-		return LFS_MEANS_NO;
+		return HTTP_MEANS_NO;
 	}
 }
 
 /* Storage says of an expired link what it likes: S3 400 or 403, others 401, 404 or 410. */
-static enum lfs_meaning object_meaning(unsigned status)
+static enum http_meaning object_meaning(unsigned status)
 {
 	switch (status) {
 	case 200:
 	case 206:
-		return LFS_MEANS_DONE;
+		return HTTP_MEANS_DONE;
 	case 401:
-		return LFS_MEANS_LOGIN;
+		return HTTP_MEANS_LOGIN;
 	case 400:
 	case 403:
 	case 404:
 	case 410:
-		return LFS_MEANS_LINK;
+		return HTTP_MEANS_LINK;
 	case 416:
-		return LFS_MEANS_WHOLE;
+		return HTTP_MEANS_WHOLE;
 	default:
-		return LFS_MEANS_NO;
+		return HTTP_MEANS_NO;
 	}
 }
 
-enum lfs_meaning lfs_answer_meaning(const struct lfs_answer *a, bool is_batch)
+enum http_meaning http_answer_meaning(const struct http_answer *a, bool is_batch)
 {
 	switch (a->status) {
 	case 301:
@@ -175,7 +185,7 @@ enum lfs_meaning lfs_answer_meaning(const struct lfs_answer *a, bool is_batch)
 	case 303:
 	case 307:
 	case 308:
-		return LFS_MEANS_REDIRECT;
+		return HTTP_MEANS_REDIRECT;
 	case 0: /* the connection broke before an answer came */
 	case 408:
 	case 429:
@@ -183,23 +193,23 @@ enum lfs_meaning lfs_answer_meaning(const struct lfs_answer *a, bool is_batch)
 	case 502:
 	case 503:
 	case 504:
-		return LFS_MEANS_AGAIN;
+		return HTTP_MEANS_AGAIN;
 	default:
 		return is_batch ? batch_meaning(a->status) : object_meaning(a->status);
 	}
 }
 
-uint64_t lfs_pause_ms(unsigned n, const struct lfs_answer *a)
+uint64_t http_pause_ms(unsigned n, const struct http_answer *a)
 {
 	uint64_t ms = n > 6 ? 10000 : MIN(UINT64_C(125) << n, 10000);
 
-	return a->has_wait ? MAX(ms, MIN(a->wait_s, LFS_MAX_WAIT_S + 1) * 1000) : ms;
+	return a->has_wait ? MAX(ms, MIN(a->wait_s, HTTP_MAX_WAIT_S + 1) * 1000) : ms;
 }
 
 /* ---- refusals ---- */
 
 /* " (the server says: ...)", or nothing. */
-static const char *server_words(const struct lfs_answer *a, char *out, size_t out_len)
+static const char *server_words(const struct http_answer *a, char *out, size_t out_len)
 {
 	char quoted[TEXT_QUOTE_LEN];
 
@@ -210,7 +220,7 @@ static const char *server_words(const struct lfs_answer *a, char *out, size_t ou
 	return out;
 }
 
-static int refuse_login(const struct lfs_asked *asked, const char *words, struct diag *d)
+static int refuse_login(const struct http_asked *asked, const char *words, struct diag *d)
 {
 	if (asked->is_away)
 		return diag_set(d, -EACCES,
@@ -228,7 +238,7 @@ static int refuse_login(const struct lfs_asked *asked, const char *words, struct
 	                asked->what, words);
 }
 
-static int refuse_gated(const struct lfs_asked *asked, const char *words, struct diag *d)
+static int refuse_gated(const struct http_asked *asked, const char *words, struct diag *d)
 {
 	return diag_set(d, -EACCES,
 	                "%s: gated: accept the conditions at %s with the account whose token "
@@ -236,7 +246,7 @@ static int refuse_gated(const struct lfs_asked *asked, const char *words, struct
 	                asked->what, asked->repository, words);
 }
 
-static int refuse_unknown(const struct lfs_asked *asked, const char *words, struct diag *d)
+static int refuse_unknown(const struct http_asked *asked, const char *words, struct diag *d)
 {
 	return diag_set(d, -ENOENT, "%s: not found, or private and %s%s", asked->what,
 	                asked->had_credentials ? "the token may not see it"
@@ -244,7 +254,7 @@ static int refuse_unknown(const struct lfs_asked *asked, const char *words, stru
 	                words);
 }
 
-static int refuse_forbidden(const struct lfs_asked *asked, const char *words, struct diag *d)
+static int refuse_forbidden(const struct http_asked *asked, const char *words, struct diag *d)
 {
 	if (asked->had_credentials)
 		return diag_set(d, -EACCES,
@@ -255,7 +265,7 @@ static int refuse_forbidden(const struct lfs_asked *asked, const char *words, st
 	                words);
 }
 
-static int refuse_limited(const struct lfs_answer *a, const struct lfs_asked *asked, int64_t now,
+static int refuse_limited(const struct http_answer *a, const struct http_asked *asked, int64_t now,
                           const char *words, struct diag *d)
 {
 	const char *advice = asked->had_credentials ? ""
@@ -271,8 +281,8 @@ static int refuse_limited(const struct lfs_answer *a, const struct lfs_asked *as
 	                text, advice, words);
 }
 
-int lfs_answer_refuse(const struct lfs_answer *a, const struct lfs_asked *asked, int64_t now,
-                      struct diag *d)
+int http_answer_refuse(const struct http_answer *a, const struct http_asked *asked, int64_t now,
+                       struct diag *d)
 {
 	char words[TEXT_QUOTE_LEN + 32];
 

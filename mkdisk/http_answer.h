@@ -3,15 +3,15 @@
  * What an HTTP answer means to a fetch, apart from its body: is it what was asked for, may it be
  * asked again, when, and if not, why not. For lfs*.c only. Pure functions; thread-safe.
  */
-#ifndef MODELDISK_LFS_ANSWER_H
-#define MODELDISK_LFS_ANSWER_H
+#ifndef MODELDISK_HTTP_ANSWER_H
+#define MODELDISK_HTTP_ANSWER_H
 
 #include "diag.h"
 
-#define LFS_MAX_WAIT_S 300 /* nobody waits longer for a server */
+#define HTTP_MAX_WAIT_S 300 /* nobody waits longer for a server */
 
 /* What the header of an answer said. All zero: none came. */
-struct lfs_answer {
+struct http_answer {
 	unsigned status;
 	bool has_len, has_range, has_wait;
 	uint64_t len;                     /* Content-Length */
@@ -23,33 +23,36 @@ struct lfs_answer {
 
 /* Takes one line of a header, with or without its line end; a status line starts anew. now is
  * time(2). What is malformed counts as absent. */
-void lfs_answer_line(struct lfs_answer *a, const char *line, size_t len, int64_t now);
+void http_answer_line(struct http_answer *a, const char *line, size_t len, int64_t now);
 
-enum lfs_meaning {
-	LFS_MEANS_DONE,     /* 200, 206 */
-	LFS_MEANS_REDIRECT, /* to another URL */
-	LFS_MEANS_LOGIN,    /* 401: with credentials perhaps */
-	LFS_MEANS_LINK,     /* of an object: the link is no longer, or never was, good */
-	LFS_MEANS_WHOLE,    /* of an object: not from there; from its first byte perhaps */
-	LFS_MEANS_LESS,     /* of a batch: for fewer objects perhaps */
-	LFS_MEANS_AGAIN,    /* later perhaps */
-	LFS_MEANS_NO,
+/* Takes the "message" of a JSON body that came with a refusal. */
+void http_answer_message(struct http_answer *a, const char *body, size_t len);
+
+enum http_meaning {
+	HTTP_MEANS_DONE,     /* 200, 206 */
+	HTTP_MEANS_REDIRECT, /* to another URL */
+	HTTP_MEANS_LOGIN,    /* 401: with credentials perhaps */
+	HTTP_MEANS_LINK,     /* of an object: the link is no longer, or never was, good */
+	HTTP_MEANS_WHOLE,    /* of an object: not from there; from its first byte perhaps */
+	HTTP_MEANS_LESS,     /* of a batch: for fewer objects perhaps */
+	HTTP_MEANS_AGAIN,    /* later perhaps */
+	HTTP_MEANS_NO,
 };
-enum lfs_meaning lfs_answer_meaning(const struct lfs_answer *a, bool is_batch);
+enum http_meaning http_answer_meaning(const struct http_answer *a, bool is_batch);
 
 /* The pause before repetition n (from 1): 250 ms, doubled up to 10 s; what the server says if it
  * says more. */
-uint64_t lfs_pause_ms(unsigned n, const struct lfs_answer *a);
+uint64_t http_pause_ms(unsigned n, const struct http_answer *a);
 
 /* Whom a request was for, in the words of a refusal. */
-struct lfs_asked {
+struct http_asked {
 	const char *what;       /* for people: a file's name, or the URL of the repository */
 	const char *repository; /* URL of its page */
 	bool had_credentials;
 	bool is_away; /* a redirect led to another server, which gets no credentials */
 };
 /* The sentence, and its code, for an answer that is final. now is time(2). */
-int lfs_answer_refuse(const struct lfs_answer *a, const struct lfs_asked *asked, int64_t now,
-                      struct diag *d);
+int http_answer_refuse(const struct http_answer *a, const struct http_asked *asked, int64_t now,
+                       struct diag *d);
 
 #endif

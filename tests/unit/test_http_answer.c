@@ -7,23 +7,23 @@
 #include <errno.h>
 #include <stdio.h>
 
-#include "lfs_answer.h"
+#include "http_answer.h"
 
 #define NOW INT64_C(1700000000) /* 2023-11-14T22:13:20Z, a Tuesday */
 
-static struct lfs_answer a;
+static struct http_answer a;
 
 static void line(const char *text)
 {
 	char copy[1024];
 	int len = snprintf(copy, sizeof(copy), "%s\r\n", text);
 
-	lfs_answer_line(&a, copy, (size_t)len, NOW);
+	http_answer_line(&a, copy, (size_t)len, NOW);
 }
 
 static void begin(const char *status)
 {
-	a = (struct lfs_answer){ .status = 999, .has_len = true };
+	a = (struct http_answer){ .status = 999, .has_len = true };
 	line(status);
 }
 
@@ -118,27 +118,44 @@ static void long_lines_are_cut(void **state)
 	assert_int_equal(strlen(a.error_code), sizeof(a.error_code) - 1);
 }
 
+static void message_of_a_refusal_is_found(void **state)
+{
+	char text[400];
+	(void)state;
+
+	a = (struct http_answer){ 0 };
+	http_answer_message(&a, "{\"message\":\"no\"}", 16);
+	assert_string_equal(a.message, "no");
+	http_answer_message(&a, "{\"message\":7}", 13);
+	assert_string_equal(a.message, "");
+	http_answer_message(&a, "<html>", 6);
+	assert_string_equal(a.message, "");
+	int len = snprintf(text, sizeof(text), "{\"message\":\"%0300d\"}", 0);
+	http_answer_message(&a, text, (size_t)len);
+	assert_int_equal(strlen(a.message), sizeof(a.message) - 1);
+}
+
 static void pauses_double_up_to_ten_seconds(void **state)
 {
 	static const unsigned expected[] = { 250, 500, 1000, 2000, 4000, 8000, 10000, 10000 };
 	(void)state;
 
-	a = (struct lfs_answer){ 0 };
+	a = (struct http_answer){ 0 };
 	for (unsigned n = 1; n <= ARRAY_LEN(expected); n++)
-		assert_int_equal(lfs_pause_ms(n, &a), expected[n - 1]);
-	assert_int_equal(lfs_pause_ms(UINT32_MAX, &a), 10000);
-	a = (struct lfs_answer){ .has_wait = true, .wait_s = 60 };
-	assert_int_equal(lfs_pause_ms(1, &a), 60000);
+		assert_int_equal(http_pause_ms(n, &a), expected[n - 1]);
+	assert_int_equal(http_pause_ms(UINT32_MAX, &a), 10000);
+	a = (struct http_answer){ .has_wait = true, .wait_s = 60 };
+	assert_int_equal(http_pause_ms(1, &a), 60000);
 	a.wait_s = 0;
-	assert_int_equal(lfs_pause_ms(3, &a), 1000);
+	assert_int_equal(http_pause_ms(3, &a), 1000);
 	a.wait_s = UINT64_MAX;
-	assert_int_equal(lfs_pause_ms(1, &a), (LFS_MAX_WAIT_S + 1) * 1000);
+	assert_int_equal(http_pause_ms(1, &a), (HTTP_MAX_WAIT_S + 1) * 1000);
 }
 
-static enum lfs_meaning meaning(unsigned status, bool is_batch)
+static enum http_meaning meaning(unsigned status, bool is_batch)
 {
-	a = (struct lfs_answer){ .status = status };
-	return lfs_answer_meaning(&a, is_batch);
+	a = (struct http_answer){ .status = status };
+	return http_answer_meaning(&a, is_batch);
 }
 
 static void statuses_mean_what_git_lfs_takes_them_for(void **state)
@@ -149,37 +166,37 @@ static void statuses_mean_what_git_lfs_takes_them_for(void **state)
 	(void)state;
 
 	for (int is_batch = 0; is_batch < 2; is_batch++) {
-		assert_int_equal(meaning(200, is_batch), LFS_MEANS_DONE);
-		assert_int_equal(meaning(401, is_batch), LFS_MEANS_LOGIN);
+		assert_int_equal(meaning(200, is_batch), HTTP_MEANS_DONE);
+		assert_int_equal(meaning(401, is_batch), HTTP_MEANS_LOGIN);
 		for (size_t i = 0; i < ARRAY_LEN(again); i++)
-			assert_int_equal(meaning(again[i], is_batch), LFS_MEANS_AGAIN);
+			assert_int_equal(meaning(again[i], is_batch), HTTP_MEANS_AGAIN);
 		for (size_t i = 0; i < ARRAY_LEN(redirect); i++)
-			assert_int_equal(meaning(redirect[i], is_batch), LFS_MEANS_REDIRECT);
+			assert_int_equal(meaning(redirect[i], is_batch), HTTP_MEANS_REDIRECT);
 		for (size_t i = 0; i < ARRAY_LEN(no); i++)
-			assert_int_equal(meaning(no[i], is_batch), LFS_MEANS_NO);
+			assert_int_equal(meaning(no[i], is_batch), HTTP_MEANS_NO);
 	}
-	assert_int_equal(meaning(206, true), LFS_MEANS_NO);
-	assert_int_equal(meaning(206, false), LFS_MEANS_DONE);
-	assert_int_equal(meaning(413, true), LFS_MEANS_LESS);
-	assert_int_equal(meaning(416, false), LFS_MEANS_WHOLE);
-	assert_int_equal(meaning(403, true), LFS_MEANS_NO);
-	assert_int_equal(meaning(403, false), LFS_MEANS_LINK);
-	assert_int_equal(meaning(404, true), LFS_MEANS_NO);
-	assert_int_equal(meaning(404, false), LFS_MEANS_LINK);
+	assert_int_equal(meaning(206, true), HTTP_MEANS_NO);
+	assert_int_equal(meaning(206, false), HTTP_MEANS_DONE);
+	assert_int_equal(meaning(413, true), HTTP_MEANS_LESS);
+	assert_int_equal(meaning(416, false), HTTP_MEANS_WHOLE);
+	assert_int_equal(meaning(403, true), HTTP_MEANS_NO);
+	assert_int_equal(meaning(403, false), HTTP_MEANS_LINK);
+	assert_int_equal(meaning(404, true), HTTP_MEANS_NO);
+	assert_int_equal(meaning(404, false), HTTP_MEANS_LINK);
 }
 
 static struct diag why;
 
 static int refuse(unsigned status, const char *code, bool had_credentials)
 {
-	struct lfs_asked asked = { .what = "WHAT",
-		                   .repository = "https://hub.example/a/b",
-		                   .had_credentials = had_credentials };
+	struct http_asked asked = { .what = "WHAT",
+		                    .repository = "https://hub.example/a/b",
+		                    .had_credentials = had_credentials };
 
 	a.status = status;
 	snprintf(a.error_code, sizeof(a.error_code), "%s", code);
 	why = (struct diag)DIAG_INIT;
-	return lfs_answer_refuse(&a, &asked, NOW, &why);
+	return http_answer_refuse(&a, &asked, NOW, &why);
 }
 
 static void assert_says(const char *words)
@@ -192,7 +209,7 @@ static void assert_says(const char *words)
 static void refusals_name_what_to_do(void **state)
 {
 	(void)state;
-	a = (struct lfs_answer){ 0 };
+	a = (struct http_answer){ 0 };
 	assert_int_equal(refuse(403, "GatedRepo", true), -EACCES);
 	assert_says("gated: accept the conditions at https://hub.example/a/b");
 	assert_int_equal(refuse(401, "RepoNotFound", true), -ENOENT);
@@ -215,15 +232,15 @@ static void refusals_name_what_to_do(void **state)
 static void rate_limit_says_until_when(void **state)
 {
 	(void)state;
-	a = (struct lfs_answer){ .has_wait = true, .wait_s = 600 };
+	a = (struct http_answer){ .has_wait = true, .wait_s = 600 };
 	assert_int_equal(refuse(429, "", true), -EAGAIN);
 	assert_says("until 2023-11-14 22:23:20 UTC");
 	assert_null(strstr(why.text, "GIT_PAT"));
 	assert_int_equal(refuse(429, "", false), -EAGAIN);
 	assert_says("with a token in GIT_PAT limits are often higher");
-	a = (struct lfs_answer){ .has_wait = true, .wait_s = UINT64_MAX };
+	a = (struct http_answer){ .has_wait = true, .wait_s = UINT64_MAX };
 	assert_int_equal(refuse(429, "", true), -EAGAIN);
-	a = (struct lfs_answer){ 0 };
+	a = (struct http_answer){ 0 };
 	assert_int_equal(refuse(429, "", true), -EAGAIN);
 	assert_says("until an unknown time");
 }
@@ -231,7 +248,7 @@ static void rate_limit_says_until_when(void **state)
 static void server_s_words_are_quoted(void **state)
 {
 	(void)state;
-	a = (struct lfs_answer){ .message = "line\n\x1b[31mred" };
+	a = (struct http_answer){ .message = "line\n\x1b[31mred" };
 	assert_int_equal(refuse(422, "", true), -EIO);
 	assert_says("the server says \"line\\n\\x1b[31mred\"");
 }
@@ -244,6 +261,7 @@ int main(void)
 		cmocka_unit_test(malformed_numbers_are_absent),
 		cmocka_unit_test(waits_are_read_and_the_longest_counts),
 		cmocka_unit_test(long_lines_are_cut),
+		cmocka_unit_test(message_of_a_refusal_is_found),
 		cmocka_unit_test(pauses_double_up_to_ten_seconds),
 		cmocka_unit_test(statuses_mean_what_git_lfs_takes_them_for),
 		cmocka_unit_test(refusals_name_what_to_do),
