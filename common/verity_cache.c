@@ -2,7 +2,8 @@
 /*
  * Remembers proven hash blocks. Decides which are forgotten (CLOCK: the hand passes over what was
  * used since it last came by) and how threads share the cache (shards by place in the tree, one
- * mutex each, held for pointer work only). That blocks are proven is the inserter's promise.
+ * mutex each, held for pointer work only; who finds nothing loads, and others who want the same
+ * block wait for it). That blocks are proven is the inserter's promise.
  */
 #include "verity_int.h"
 
@@ -17,6 +18,8 @@ struct shard {
 	struct verity_block **chain; /* heads of singly linked lists, by place in the tree */
 	struct verity_block **ring;  /* the cnt blocks held; the hand goes round in it */
 	size_t cnt, hand;
+	struct verity_claim *claims; /* places that somebody is filling; a handful */
+	pthread_cond_t released;     /* one of them less */
 	/* fixed: */
 	size_t max_cnt;
 	size_t chain_cnt; /* a power of two */
@@ -61,6 +64,7 @@ static int shard_init(struct shard *s, size_t max_cnt)
 	s->chain = calloc(s->chain_cnt, sizeof(struct verity_block *));
 	s->ring = calloc(max_cnt, sizeof(struct verity_block *));
 	pthread_mutex_init(&s->lock, NULL);
+	pthread_cond_init(&s->released, NULL);
 	return s->chain && s->ring ? 0 : -ENOMEM;
 }
 
@@ -96,6 +100,7 @@ void verity_cache_free(struct verity_cache *c)
 			verity_block_unref(s->ring[j]);
 		free(s->chain);
 		free(s->ring);
+		pthread_cond_destroy(&s->released);
 		pthread_mutex_destroy(&s->lock);
 	}
 	free(c);
@@ -148,22 +153,54 @@ static size_t make_room(struct shard *s, struct verity_block **old)
 	}
 }
 
-struct verity_block *verity_cache_get(struct verity_cache *c, uint64_t tree_blk)
+static bool is_claimed(const struct shard *s, uint64_t tree_blk)
+{
+	const struct verity_claim *i = s->claims;
+
+	while (i && i->tree_blk != tree_blk)
+		i = i->next;
+	return i;
+}
+
+struct verity_block *verity_cache_get(struct verity_cache *c, uint64_t tree_blk,
+                                      struct verity_claim *claim)
 {
 	struct verity_block *b;
 	struct shard *s;
 
+	claim->is_held = false;
 	if (c->shard_cnt == 0)
 		return NULL;
 	s = shard_of(c, tree_blk);
 	pthread_mutex_lock(&s->lock);
-	b = find(s, tree_blk);
+	while (!(b = find(s, tree_blk)) && is_claimed(s, tree_blk))
+		pthread_cond_wait(&s->released, &s->lock);
 	if (b) {
 		b->recently_used = true;
 		block_ref(b);
+	} else {
+		*claim = (struct verity_claim){ tree_blk, true, s->claims };
+		s->claims = claim;
 	}
 	pthread_mutex_unlock(&s->lock);
 	return b;
+}
+
+void verity_cache_release(struct verity_cache *c, struct verity_claim *claim)
+{
+	struct verity_claim **link;
+	struct shard *s;
+
+	if (!claim->is_held)
+		return;
+	s = shard_of(c, claim->tree_blk);
+	pthread_mutex_lock(&s->lock);
+	for (link = &s->claims; *link != claim; link = &(*link)->next)
+		;
+	*link = claim->next;
+	pthread_cond_broadcast(&s->released);
+	pthread_mutex_unlock(&s->lock);
+	claim->is_held = false;
 }
 
 void verity_cache_insert(struct verity_cache *c, struct verity_block *b)

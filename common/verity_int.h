@@ -159,9 +159,23 @@ struct verity_cache;
 int verity_cache_new(uint64_t max_cnt, struct verity_cache **out) MUST_CHECK;
 void verity_cache_free(struct verity_cache *c);
 DEFINE_SCOPED(verity_cache, struct verity_cache *, verity_cache_free)
-/* A reference to the block, or NULL. */
-struct verity_block *verity_cache_get(struct verity_cache *c, uint64_t tree_blk);
+
+/* A thread's word that it is about to read and prove the block at a place. */
+struct verity_claim {
+	uint64_t tree_blk;
+	bool is_held;
+	struct verity_claim *next; /* under its shard's lock */
+};
+/*
+ * A reference to the block; or NULL, and the place is the caller's to fill: others who want it wait
+ * until verity_cache_release(). Who holds claims may only ask for blocks of higher levels, so that
+ * nobody waits in a circle. A cache that holds nothing keeps nobody waiting.
+ */
+struct verity_block *verity_cache_get(struct verity_cache *c, uint64_t tree_blk,
+                                      struct verity_claim *claim);
 /* Takes a reference of its own; does nothing when the place is cached already. */
 void verity_cache_insert(struct verity_cache *c, struct verity_block *b);
+/* The place is filled, or will not be: those who waited look again. Nothing if it is not held. */
+void verity_cache_release(struct verity_cache *c, struct verity_claim *claim);
 
 #endif

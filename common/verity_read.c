@@ -47,6 +47,7 @@ struct walk {
 	const struct reader *r;
 	struct diag *d;
 	struct verity_block *at[VERITY_MAX_LEVELS];
+	struct verity_claim claim[VERITY_MAX_LEVELS]; /* blocks that this request is to load */
 };
 
 static void walk_end(struct walk *w)
@@ -196,7 +197,10 @@ static int load_block(struct walk *w, unsigned level, uint64_t idx, const uint8_
 	return 0;
 }
 
-/* The bytes of a block that needs no proof: the top, the walk's last one, or one in the cache. */
+/*
+ * The bytes of a block that needs no proof: the top, the walk's last one, or one in the cache.
+ * NULL: the walk has to load it, and who else needs it waits meanwhile.
+ */
 static const uint8_t *block_at_hand(struct walk *w, unsigned level, uint64_t idx)
 {
 	const struct reader *r = w->r;
@@ -207,7 +211,7 @@ static const uint8_t *block_at_hand(struct walk *w, unsigned level, uint64_t idx
 		return r->top->bytes;
 	if (b && b->tree_blk == tree_blk)
 		return b->bytes;
-	b = verity_cache_get(r->cache, tree_blk);
+	b = verity_cache_get(r->cache, tree_blk, &w->claim[level]);
 	count(b ? &r->counters->cache_hits : &r->counters->cache_misses, 1);
 	if (!b)
 		return NULL;
@@ -216,26 +220,32 @@ static const uint8_t *block_at_hand(struct walk *w, unsigned level, uint64_t idx
 	return b->bytes;
 }
 
-/* The proven bytes of block idx of level. They stay for as long as the walk stays with them. */
+/*
+ * The proven bytes of block idx of level. They stay for as long as the walk stays with them. After
+ * a failure, those below have lost their claims as well, and whoever waited for one finds out.
+ */
 static int find_block(struct walk *w, unsigned level, uint64_t idx, const uint8_t **out)
 {
 	const struct verity_geometry *g = &w->r->geo;
 	unsigned bits = verity_fanout_bits(g), up = 0;
 	const uint8_t *bytes;
+	int r = 0;
 
 	while (!(bytes = block_at_hand(w, level + up, idx >> up * bits)))
 		up++;
 	while (up-- > 0) {
 		uint64_t blk = idx >> up * bits;
 		size_t slot = blk & (g->digests_per_block - 1);
-		int r = load_block(w, level + up, blk, bytes + slot * g->digest_stride);
 
-		if (r)
-			return r;
-		bytes = w->at[level + up]->bytes;
+		if (r == 0)
+			r = load_block(w, level + up, blk, bytes + slot * g->digest_stride);
+		if (r == 0)
+			bytes = w->at[level + up]->bytes;
+		verity_cache_release(w->r->cache, &w->claim[level + up]);
 	}
-	*out = bytes;
-	return 0;
+	if (r == 0)
+		*out = bytes;
+	return r;
 }
 
 /* ------------------------------------------------------------------------------------------------

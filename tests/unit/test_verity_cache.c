@@ -30,9 +30,11 @@ static void insert(struct verity_cache *c, uint64_t tree_blk)
 /* Is the block held, and then the right one? */
 static bool is_held(struct verity_cache *c, uint64_t tree_blk)
 {
-	struct verity_block *b = verity_cache_get(c, tree_blk);
+	struct verity_claim claim;
+	struct verity_block *b = verity_cache_get(c, tree_blk, &claim);
 	uint8_t want[BLOCK_LEN];
 
+	verity_cache_release(c, &claim);
 	if (!b)
 		return false;
 	support_fill(want, sizeof(want), tree_blk);
@@ -84,6 +86,7 @@ static void what_is_used_stays(void **state)
 
 static void a_block_in_use_outlives_its_eviction(void **state)
 {
+	struct verity_claim claim;
 	struct verity_cache *c = NULL;
 	struct verity_block *mine;
 	uint8_t want[BLOCK_LEN];
@@ -91,7 +94,7 @@ static void a_block_in_use_outlives_its_eviction(void **state)
 	(void)state;
 	assert_int_equal(verity_cache_new(1, &c), 0);
 	insert(c, 5);
-	mine = verity_cache_get(c, 5);
+	mine = verity_cache_get(c, 5, &claim);
 	insert(c, 6);
 	insert(c, 7);
 	assert_false(is_held(c, 5));
@@ -104,6 +107,7 @@ static void a_block_in_use_outlives_its_eviction(void **state)
 
 static void the_first_of_two_equal_blocks_stays(void **state)
 {
+	struct verity_claim claim;
 	struct verity_cache *c = NULL;
 	struct verity_block *first = block_of(3), *second = block_of(3), *got;
 
@@ -111,7 +115,7 @@ static void the_first_of_two_equal_blocks_stays(void **state)
 	assert_int_equal(verity_cache_new(4, &c), 0);
 	verity_cache_insert(c, first);
 	verity_cache_insert(c, second);
-	got = verity_cache_get(c, 3);
+	got = verity_cache_get(c, 3, &claim);
 	assert_ptr_equal(got, first);
 	verity_block_unref(got);
 	verity_block_unref(first);
@@ -174,6 +178,79 @@ static void threads_get_the_blocks_they_asked_for(void **state)
 	verity_cache_free(c);
 }
 
+struct asker {
+	struct verity_cache *c;
+	pthread_t thread;
+	bool has_claimed;
+};
+
+/* Fills a place that it finds empty, and says that it had to. */
+static void *ask(void *arg)
+{
+	struct asker *a = arg;
+	struct verity_claim claim;
+	struct verity_block *b = verity_cache_get(a->c, 7, &claim);
+
+	a->has_claimed = claim.is_held;
+	if (!b)
+		insert(a->c, 7);
+	verity_cache_release(a->c, &claim);
+	verity_block_unref(b);
+	return NULL;
+}
+
+static void start_askers(struct asker *a, size_t cnt, struct verity_cache *c)
+{
+	for (size_t i = 0; i < cnt; i++) {
+		a[i].c = c;
+		assert_int_equal(pthread_create(&a[i].thread, NULL, ask, &a[i]), 0);
+	}
+}
+
+static size_t claims_of(struct asker *a, size_t cnt)
+{
+	size_t claims = 0;
+
+	for (size_t i = 0; i < cnt; i++) {
+		pthread_join(a[i].thread, NULL);
+		claims += a[i].has_claimed;
+	}
+	return claims;
+}
+
+static void a_block_that_somebody_loads_is_waited_for(void **state)
+{
+	struct asker a[4] = { 0 };
+	struct verity_claim claim;
+	struct verity_cache *c = NULL;
+
+	(void)state;
+	assert_int_equal(verity_cache_new(20, &c), 0);
+	assert_null(verity_cache_get(c, 7, &claim));
+	assert_true(claim.is_held);
+	start_askers(a, ARRAY_LEN(a), c);
+	insert(c, 7);
+	verity_cache_release(c, &claim);
+	assert_int_equal(claims_of(a, ARRAY_LEN(a)), 0);
+	verity_cache_free(c);
+}
+
+static void a_claim_that_came_to_nothing_passes_to_one_who_waited(void **state)
+{
+	struct asker a[4] = { 0 };
+	struct verity_claim claim;
+	struct verity_cache *c = NULL;
+
+	(void)state;
+	assert_int_equal(verity_cache_new(20, &c), 0);
+	assert_null(verity_cache_get(c, 7, &claim));
+	start_askers(a, ARRAY_LEN(a), c);
+	verity_cache_release(c, &claim);
+	assert_int_equal(claims_of(a, ARRAY_LEN(a)), 1);
+	assert_true(is_held(c, 7));
+	verity_cache_free(c);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -184,6 +261,8 @@ int main(void)
 		cmocka_unit_test(an_absurd_bound_is_refused),
 		cmocka_unit_test(every_failed_allocation_is_told),
 		cmocka_unit_test(threads_get_the_blocks_they_asked_for),
+		cmocka_unit_test(a_block_that_somebody_loads_is_waited_for),
+		cmocka_unit_test(a_claim_that_came_to_nothing_passes_to_one_who_waited),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -847,6 +847,47 @@ static void eight_readers_share_two_cached_blocks(void **state)
 	}
 }
 
+static void *read_all_of_it(void *arg)
+{
+	struct racer *r = arg;
+	size_t len = r->b->disk.data_len;
+	uint8_t *buf = malloc(len);
+
+	if (buf && vblk_read(r->b->v, 0, buf, len, NULL) == 0)
+		r->good = memcmp(buf, r->b->disk.data, len) == 0;
+	free(buf);
+	return NULL;
+}
+
+static void no_hash_block_is_read_twice_however_many_need_it_at_once(void **state)
+{
+	const struct verity_params p = small_params();
+	struct racer racer[8];
+	pthread_t thread[ARRAY_LEN(racer)];
+	struct vblk_stats before, after;
+	struct bench b;
+
+	(void)state;
+	for (int round = 0; round < 20; round++) {
+		bench_make(&b, &p, 0);
+		bench_must_open(&b);
+		vblk_get_stats(b.v, &before);
+		for (size_t i = 0; i < ARRAY_LEN(racer); i++) {
+			racer[i] = (struct racer){ .b = &b };
+			assert_int_equal(
+			        pthread_create(&thread[i], NULL, read_all_of_it, &racer[i]), 0);
+		}
+		for (size_t i = 0; i < ARRAY_LEN(racer); i++) {
+			pthread_join(thread[i], NULL);
+			assert_int_equal(racer[i].good, 1);
+		}
+		vblk_get_stats(b.v, &after);
+		assert_int_equal(after.hash_blks, b.disk.geo.tree_blk_cnt);
+		assert_true(before.hash_blks < after.hash_blks);
+		bench_end(&b);
+	}
+}
+
 static void a_tests_vblk_has_no_tree(void **state)
 {
 	struct vblk *v = test_vblk_of_memory("proven?", 7);
@@ -892,6 +933,7 @@ int main(void)
 		cmocka_unit_test(a_level_taken_for_data_shows_in_the_parameters_only),
 		cmocka_unit_test(sizes_that_overflow_are_refused),
 		cmocka_unit_test(eight_readers_share_two_cached_blocks),
+		cmocka_unit_test(no_hash_block_is_read_twice_however_many_need_it_at_once),
 		cmocka_unit_test(a_tests_vblk_has_no_tree),
 	};
 
