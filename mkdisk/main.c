@@ -91,10 +91,13 @@ static int run(struct options *o, char **result, struct diag *d)
 
 	o->build.exclude_list = getenv("EXCLUDE_GIT_FILES");
 	o->build.git_token = getenv("GIT_PAT");
+	int r = 0;
 	if (o->no_sandbox)
 		report_warning("building WITHOUT A SANDBOX, as --no-sandbox demands");
-	else if (confine(&o->build, d) < 0)
-		return d->err;
+	else
+		r = confine(&o->build, d);
+	if (r < 0)
+		return r;
 	if (o->action == OPTIONS_LIST)
 		return build_list(&o->build, o->list, &hooks, result, d);
 	return build_disk(&o->build, &hooks, result, d);

@@ -66,7 +66,7 @@ def events(m):
 
 def check_told(m, kind):
     """That is the cause, and no other. The file is told by its name, or by its inode where that cannot be read."""
-    told = {(e['event'], e['file'].partition(' ')[0]) for e in events(m) if 'event' in e}
+    told = {(e['event'], e['file'].partition(' ')[0]) for e in events(m) if 'file' in e}
     assert told and told <= {(kind, '"dir/weights.bin"'), (kind, 'inode')}, told
 
 

@@ -12,6 +12,10 @@ profdata=$(tool llvm-profdata) && cov=$(tool llvm-cov) || exit 77
 
 printf '%-12s %7s  %-28s %6s %8s\n' target inputs file lines branches
 sed '/^#/d' tests/fuzz/parsers >"$out/parsers"
+for source in tests/fuzz/fuzz_*.c; do
+    target=${source##*/fuzz_} && target=${target%.c}
+    grep -q "^$target " "$out/parsers" || { echo "coverage.sh: tests/fuzz/parsers does not name $target" >&2; exit 1; }
+done
 while read -r target files; do
     inputs=("tests/fuzz/corpus/$target")
     [ -d "$found/$target" ] && [ -n "$(ls "$found/$target")" ] && inputs+=("$found/$target")
