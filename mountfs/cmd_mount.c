@@ -20,6 +20,7 @@ static int serve(const struct options *o, const struct image *img, struct failur
 		                    .fuse_options = o->fuse_options,
 		                    .allow_other = o->allow_other,
 		                    .exec = o->exec,
+		                    .auto_unmount = o->auto_unmount,
 		                    .debug = o->debug };
 	const struct preload_options po = { .mountpoint = o->arg[1],
 		                            .pattern = o->preload,
@@ -45,7 +46,8 @@ static int open_and_serve(const struct options *o, int status_fd, struct diag *d
 		                      .status_fd = status_fd,
 		                      .stats_fd = -1,
 		                      .exit_on_corruption = o->exit_on_corruption,
-		                      .no_sandbox = o->no_sandbox };
+		                      .no_sandbox = o->no_sandbox,
+		                      .auto_unmount = o->auto_unmount };
 	struct image_options io = o->image;
 	struct timespec now;
 	scoped(failures) struct failures *failures = NULL;

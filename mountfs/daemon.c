@@ -468,7 +468,7 @@ static int prepare(struct daemon *dm, struct mount *m, struct diag *d)
 		               "makes use of is a way into this account",
 		               dm->o.no_sandbox ? "as --no-sandbox demands"
 		                                : "because it was built with a sanitizer");
-	return r;
+	return r == 0 && dm->o.auto_unmount ? mount_delegate_end(m, d) : r;
 }
 
 int daemon_serve(struct daemon *dm, struct mount *m, struct diag *d)

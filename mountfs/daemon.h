@@ -28,7 +28,7 @@ struct daemon_options {
 	bool exit_on_corruption;
 	int stats_fd;              /* listens: stats.h; -1: none */
 	struct stats_source stats; /* besides what the daemon counts itself */
-	bool no_sandbox;
+	bool no_sandbox, auto_unmount;
 	int disk_fd[IMAGE_FDS]; /* all of the disk that a sandbox keeps */
 };
 

@@ -29,11 +29,17 @@
 /* For fusermount3 on a busy machine; then the mount is left to whoever finds it. */
 #define UNMOUNT_TIMEOUT_MS 10000
 
+/* How long a process that is killed may take to close its descriptors. */
+#define DYING_TIMEOUT_MS 5000
+#define DYING_STEP_MS    20
+
 struct mount {
 	struct fuse_session *session;
 	bool is_mounted, is_fd; /* is_fd: somebody else has mounted, and unmounts */
-	int unmounter_fd;       /* to the process that unmounts; -1: it is done here */
-	int null_fd;            /* takes the place of the connection at its end; -1 as above */
+	bool auto_unmount;
+	char *mountpoint; /* absolute; NULL with is_fd */
+	int unmounter_fd; /* to the process that unmounts; -1: it is done here */
+	int null_fd;      /* takes the place of the connection at its end; -1 as above */
 };
 
 /* ---- what libfuse and fusermount3 complain about ---- */
@@ -343,7 +349,10 @@ int mount_new(const struct mount_options *o, struct mount **out, struct diag *d)
 	int r = m ? 0 : diag_set(d, -ENOMEM, "out of memory");
 
 	if (m)
-		*m = (struct mount){ .is_fd = is_fd, .unmounter_fd = -1, .null_fd = -1 };
+		*m = (struct mount){ .is_fd = is_fd,
+			             .auto_unmount = o->auto_unmount,
+			             .unmounter_fd = -1,
+			             .null_fd = -1 };
 	if (r == 0 && !is_fd)
 		r = check_mountpoint(o->mountpoint, &real, d);
 	if (r == 0 && !is_fd)
@@ -361,6 +370,7 @@ int mount_new(const struct mount_options *o, struct mount **out, struct diag *d)
 	m->is_mounted = true;
 	if (!is_fd)
 		raise_request_len(real);
+	m->mountpoint = take_ptr(real);
 	*out = take_ptr(m);
 	return 0;
 }
@@ -373,10 +383,27 @@ struct fuse_session *mount_session(struct mount *m)
 /* ---- ending ---- */
 
 /*
+ * Without a daemon, and not unmounted, or even mounted anew, by somebody else. A process that is
+ * killed closes its descriptors one after the other, ours perhaps before the connection's.
+ */
+static bool is_dead(const char *mountpoint)
+{
+	struct stat st;
+
+	for (int ms = 0; ms < DYING_TIMEOUT_MS; ms += DYING_STEP_MS) {
+		if (stat(mountpoint, &st) < 0 && errno == ENOTCONN)
+			return true;
+		poll(NULL, 0, DYING_STEP_MS);
+	}
+	return false;
+}
+
+/*
  * The life of the process that unmounts: nothing but waiting for the word. It must outlast signals
  * to the whole group, and must hold neither the connection (readers would hang behind a dead
  * daemon) nor anybody's terminal or pipe. If the daemon dies without the word, the dead mount
- * stays: its readers get ENOTCONN, where an empty directory would look like an answer.
+ * stays: its readers get ENOTCONN, where an empty directory would look like an answer. Who would
+ * rather have that asks for auto_unmount.
  */
 __attribute__((noreturn)) static void wait_and_unmount(struct mount *m, int fd)
 {
@@ -399,8 +426,10 @@ __attribute__((noreturn)) static void wait_and_unmount(struct mount *m, int fd)
 		r = privileges_keep(root_needs, NULL);
 	if (r == 0 && geteuid() == 0)
 		r = privileges_gain_no_more(NULL);
-	if (r < 0 || write(fd, &word, 1) != 1 || read(fd, &word, 1) != 1)
-		_exit(r < 0);
+	if (r < 0 || write(fd, &word, 1) != 1)
+		_exit(1);
+	if (read(fd, &word, 1) != 1 && !(m->auto_unmount && is_dead(m->mountpoint)))
+		_exit(0);
 	fuse_session_unmount(m->session);
 	_exit(write(fd, &word, 1) != 1);
 }
@@ -495,6 +524,7 @@ void mount_free(struct mount *m)
 		fuse_session_destroy(m->session);
 	scope_close(&m->unmounter_fd);
 	scope_close(&m->null_fd);
+	free(m->mountpoint);
 	free(m);
 }
 

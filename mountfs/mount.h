@@ -14,7 +14,8 @@ struct mount_options {
 	const char *mountpoint;   /* a directory, or /dev/fd/N: an open, mounted /dev/fuse */
 	const char *fuse_options; /* comma list for libfuse; NULL: none */
 	bool allow_other, exec, debug;
-	struct ops *ops; /* userdata of the session; borrowed */
+	bool auto_unmount; /* also when the daemon dies; for mount_delegate_end() */
+	struct ops *ops;   /* userdata of the session; borrowed */
 };
 
 /*

@@ -263,6 +263,11 @@ static int set_mount_option(struct options *o, char *option, struct diag *d)
 		o->exec = true;
 		return 0;
 	}
+	/* libfuse's own way needs a descriptor for longer than a sandbox keeps it */
+	if (strcmp(option, "auto_unmount") == 0) {
+		o->auto_unmount = true;
+		return 0;
+	}
 	if (!s)
 		return is_ignored(option) ? 0 : pass_to_libfuse(o, option, d);
 	if (*to == '\0')

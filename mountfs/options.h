@@ -32,7 +32,7 @@ struct options {
 	bool exit_on_corruption;
 
 	char *fuse_options; /* comma list for libfuse; NULL: none */
-	bool allow_other, exec;
+	bool allow_other, exec, auto_unmount;
 	char *preload;       /* pattern of files to read at once; NULL: none */
 	unsigned thread_cnt; /* 1..OPTIONS_MAX_THREADS; 0: as the machine is */
 

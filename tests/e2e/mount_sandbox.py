@@ -213,6 +213,19 @@ def a_daemon_that_dies_leaves_no_process_and_no_directory_that_looks_empty():
         as_user(uid, lambda at=m.path: subprocess.run(['fusermount3', '-u', at], check=True))
 
 
+def auto_unmount_removes_what_a_killed_daemon_leaves():
+    for uid, *options in ((None,), (NOBODY,), (None, '--no-sandbox')):
+        m = mount(DISK, ROOT, '-o', 'auto_unmount', *options, uid=uid)
+        assert m.end(signal.SIGKILL) == -signal.SIGKILL
+        wait_until('the dead mount is gone', lambda at=m.path: not is_mounted(at))
+        # and nothing else: a mount that somebody has removed, and made anew, stays
+        first = mount(DISK, ROOT, '-o', 'auto_unmount', *options, uid=uid, path=m.path)
+        subprocess.run(['umount', '-l', m.path], check=True)
+        assert first.process.wait(DEADLINE) == 0
+        with mounted(DISK, ROOT, uid=uid, path=m.path) as second:
+            as_user(uid, lambda at=second.path: check_content(at))
+
+
 def without_the_process_that_unmounts_the_daemon_ends_all_the_same():
     m = mount(DISK, ROOT)
     os.kill(children(m.process.pid)[0], signal.SIGKILL)
@@ -269,4 +282,5 @@ main([every_thread_has_lost_every_right, the_descriptors_are_disk_fuse_and_log_a
       the_process_that_unmounts_has_no_other_right_and_outlasts_signals,
       a_daemon_that_dies_leaves_no_process_and_no_directory_that_looks_empty,
       without_the_process_that_unmounts_the_daemon_ends_all_the_same,
-      a_daemon_in_the_background_tells_the_system_log_from_inside, no_sandbox_is_said_loudly])
+      auto_unmount_removes_what_a_killed_daemon_leaves, a_daemon_in_the_background_tells_the_system_log_from_inside,
+      no_sandbox_is_said_loudly])
