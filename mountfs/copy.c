@@ -103,6 +103,15 @@ static int fail(const struct copy *c, const struct entry *e, int err, const char
 	                      text_quote(path, strlen(path), quoted, sizeof(quoted)), what);
 }
 
+/* The reader has said why; it does not know the path. */
+static int fail_reading(const struct copy *c, const struct entry *e, int err, struct diag *d)
+{
+	char quoted[TEXT_QUOTE_LEN];
+	const char *path = path_of(c, e);
+
+	return diag_prefix(d, err, "%s", text_quote(path, strlen(path), quoted, sizeof(quoted)));
+}
+
 /* ---- directories and symlinks ---- */
 
 static int make_dir(const struct copy *c, const struct entry *e, struct diag *d)
@@ -128,7 +137,7 @@ static int make_link(const struct copy *c, const struct entry *e, struct diag *d
 	int r = erofs_readlink(c->o->fs, &e->inode, target, sizeof(target), d);
 
 	if (r < 0)
-		return r;
+		return fail_reading(c, e, r, d);
 	r = open_parent(c, path_of(c, e), &name, &parent);
 	if (r == 0)
 		r = new_temp_name(temp);
@@ -264,26 +273,36 @@ static int write_sparse(int fd, const uint8_t *bytes, size_t len, uint64_t off)
 	return r;
 }
 
+/* The next bytes of a piece, none where the disk says that it has a hole; returns how many. */
+static int64_t copy_some(const struct copy *c, const struct file *f, uint64_t off, uint64_t len,
+                         uint8_t *buf, struct diag *d)
+{
+	const struct erofs_inode *ino = &f->entry->inode;
+	struct erofs_extent x;
+	int64_t n;
+	int r = erofs_map(c->o->fs, ino, off, &x, d);
+
+	if (r == 0 && x.hole)
+		return (int64_t)MIN(x.len, len);
+	n = r < 0 ? r : erofs_read(c->o->fs, ino, off, buf, MIN(READ_LEN, len), d);
+	if (n < 0)
+		return fail_reading(c, f->entry, (int)n, d);
+	r = write_sparse(f->fd, buf, (size_t)n, off);
+	return r < 0 ? fail(c, f->entry, r, "cannot write the file", d) : n;
+}
+
 static int copy_piece(const struct copy *c, const struct file *f, uint64_t piece, uint8_t *buf,
                       struct diag *d)
 {
-	const struct erofs_inode *ino = &f->entry->inode;
-	uint64_t off = piece * PIECE_LEN, end = MIN(ino->size, off + PIECE_LEN);
-	const char *path = path_of(c, f->entry);
+	uint64_t off = piece * PIECE_LEN, end = MIN(f->entry->inode.size, off + PIECE_LEN);
 
 	while (off < end) {
-		int64_t len = erofs_read(c->o->fs, ino, off, buf, MIN(READ_LEN, end - off), d);
-		char quoted[TEXT_QUOTE_LEN];
-		int r;
+		int64_t n = copy_some(c, f, off, end - off, buf, d);
 
-		if (len < 0)
-			return diag_prefix(d, (int)len, "%s",
-			                   text_quote(path, strlen(path), quoted, sizeof(quoted)));
-		r = write_sparse(f->fd, buf, (size_t)len, off);
-		if (r < 0)
-			return fail(c, f->entry, r, "cannot write the file", d);
-		off += (uint64_t)len;
-		c->o->on_bytes((uint64_t)len);
+		if (n < 0)
+			return (int)n;
+		off += (uint64_t)n;
+		c->o->on_bytes((uint64_t)n);
 	}
 	return 0;
 }

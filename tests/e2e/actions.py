@@ -207,6 +207,21 @@ def a_tree_is_copied_whole():
         assert file.read() == '{}\n'
 
 
+def holes_stay_holes():
+    tree, out = sandbox.dir('hollow'), sandbox.file('hollow-copy')
+    with open(f'{tree}/hollow', 'wb') as file:
+        file.truncate(64 << 20)
+        file.seek(33 << 20)
+        file.write(b'x' * BLOCK)
+    disk, root, _ = flat_disk(tree, 'hollow.disk', '--chunksize=65536')
+    act('--copy-from', disk, '/', out, uid=None, root=root)
+    status = os.stat(f'{out}/hollow')
+    assert status.st_size == 64 << 20 and status.st_blocks * 512 <= 1 << 18, status
+    with open(f'{out}/hollow', 'rb') as file:
+        file.seek((33 << 20) - BLOCK)
+        assert file.read(3 * BLOCK) == bytes(BLOCK) + b'x' * BLOCK + bytes(BLOCK)
+
+
 def a_copy_fills_what_exists_and_replaces_files():
     out = sandbox.dir('existing')
     os.chmod(out, 0o711)
@@ -519,7 +534,7 @@ if __name__ == '__main__':
     require_fuse(user=True)
     main([a_list_has_every_path_once_and_no_raw_byte, an_mtree_has_the_attributes_and_digests_of_the_source,
           mtree_agrees_with_the_record_of_mkdisk, mtree_agrees_with_a_copy, an_mtree_of_a_bad_disk_is_no_mtree, a_file_comes_out_as_it_is,
-          paths_lead_nowhere_else, what_is_behind_a_bad_block_is_not_given_out, a_tree_is_copied_whole,
+          paths_lead_nowhere_else, what_is_behind_a_bad_block_is_not_given_out, a_tree_is_copied_whole, holes_stay_holes,
           a_copy_fills_what_exists_and_replaces_files, no_symlink_in_the_destination_is_followed,
           a_file_with_a_bad_block_is_not_copied_at_all, an_interrupted_copy_leaves_no_torn_file,
           what_cannot_be_copied_is_refused_before_anything_is_written, output_that_nobody_gets_is_a_failure,
