@@ -42,6 +42,8 @@ breach "OpenSSL has two doors: hash.c and signature.c" \
     "$(uses '#include <openssl/' $files | without common/hash.c common/signature.c)"
 breach "libgit2 has one door: mkdisk/git.c" "$(uses '#include <git2' $files | grep -v '^mkdisk/git[a-z_]*\.c:')"
 breach "HTTP has one door: mkdisk/http.c" "$(uses '#include <curl/' $files | without mkdisk/http.c mkdisk/http_answer.c)"
+breach "rights are given up through privileges.h, system calls through sandbox.h" \
+    "$(uses '#include <linux/(landlock|seccomp|filter)\.h>' $files | without common/privileges.c mountfs/sandbox.c)"
 breach "libcryptsetup has one door: mountfs/kernel.c" "$(uses '#include <libcryptsetup' $files | without mountfs/kernel.c)"
 breach "the on-disk EROFS structures belong to the reader and the writer" \
     "$(uses '#include "erofs_disk\.h"' $files | grep -vE '^(common/erofs|mkdisk/erofs_)')"
