@@ -21,6 +21,7 @@
 #define BAR_MIN_CELLS      10
 #define BAR_MAX_CELLS      40
 #define BAR_FIGURES_COLS   44 /* kept free, so that the bar does not change its length */
+#define BAR_FILES_COLS     28 /* kept free while there are files: names say more than a bar */
 #define PROGRESS_LABEL_LEN 128
 #define FILE_MAX           64
 
@@ -199,6 +200,7 @@ static void draw_bar(const struct snapshot *s)
 
 	add_figures(&figures, s);
 	used = count_columns(progress.label) + MAX(figures.len, BAR_FIGURES_COLS) + sizeof(" [] ");
+	used += progress.file_cnt > 0 ? BAR_FILES_COLS : 0;
 	cells = cols > used && s->total > 0 ? MIN(cols - used, BAR_MAX_CELLS) : 0;
 	report_line_add(&line, "\r%s ", progress.label);
 	if (cells >= BAR_MIN_CELLS) {
