@@ -6,6 +6,7 @@
 #include "cmd.h"
 #include "list.h"
 #include "scan.h"
+#include "tensors.h"
 
 #include <inttypes.h>
 #include <jansson.h>
@@ -14,12 +15,15 @@
 
 #define MAX_HITS  (1 << 20)
 #define PATH_ROOM 4400 /* of a quoted path; longer ones are cut */
+/* Each means reading a header, which may be megabytes long. */
+#define MAX_TENSORS 4096
 
 /* A piece of a file that a bad block takes away. */
 struct hit {
 	size_t bad; /* index of the block */
 	char *path; /* owned, as found */
 	uint64_t off, len;
+	struct tensors_place *tensor; /* owned; NULL: none, or not known */
 };
 
 struct verdict {
@@ -27,13 +31,16 @@ struct verdict {
 	struct scan scan;
 	struct hit *hit; /* in order of bad */
 	size_t hit_cnt;
+	size_t tensor_cnt;   /* hits whose tensor was looked for */
 	uint64_t hidden_cnt; /* directories and inodes that could not be read */
 };
 
 static void verdict_release(struct verdict *v)
 {
-	for (size_t i = 0; i < v->hit_cnt; i++)
+	for (size_t i = 0; i < v->hit_cnt; i++) {
 		free(v->hit[i].path);
+		free(v->hit[i].tensor);
+	}
 	free(v->hit);
 	scan_release(&v->scan);
 }
@@ -92,9 +99,23 @@ static int match_extent(struct verdict *v, const char *path, uint64_t file_off,
 	return r;
 }
 
+/* Also where there is none: what cannot be told is left out. */
+static void name_tensor(struct verdict *v, struct hit *h, const struct erofs_inode *inode)
+{
+	struct tensors_place place;
+
+	if (v->tensor_cnt++ >= MAX_TENSORS ||
+	    tensors_find_in_inode(image_erofs(v->img), inode, h->off, h->len, &place) < 0)
+		return;
+	h->tensor = malloc(sizeof(place));
+	if (h->tensor)
+		*h->tensor = place;
+}
+
 static int match_inode(void *ctx, const struct erofs_walk_entry *e, struct diag *d)
 {
 	struct verdict *v = ctx;
+	size_t first = v->hit_cnt;
 	struct erofs_extent x;
 
 	if (!S_ISREG(e->inode->mode) && !S_ISDIR(e->inode->mode) && !S_ISLNK(e->inode->mode))
@@ -107,6 +128,8 @@ static int match_inode(void *ctx, const struct erofs_walk_entry *e, struct diag 
 		if (!x.hole && match_extent(v, e->path, off, &x) < 0)
 			return diag_set(d, -ENOMEM, "out of memory");
 	}
+	for (size_t i = first; S_ISREG(e->inode->mode) && i < v->hit_cnt; i++)
+		name_tensor(v, &v->hit[i], e->inode);
 	return 0;
 }
 
@@ -154,6 +177,16 @@ static int name_files(struct verdict *v, struct diag *d)
 
 /* ---- telling ---- */
 
+static void print_tensor(const struct tensors_place *t)
+{
+	if (!t)
+		return;
+	printf(" (tensor %s bytes %" PRIu64 "-%" PRIu64, t->name, t->off, t->off + t->len - 1);
+	if (t->cnt > 1)
+		printf(" and %" PRIu64 " more", t->cnt - 1);
+	putchar(')');
+}
+
 static void print_text(const struct verdict *v)
 {
 	char path[PATH_ROOM];
@@ -170,11 +203,13 @@ static void print_text(const struct verdict *v)
 		       b->kind == VERITY_FAILURE_PROOF ? "does not match" : "cannot be read");
 		if (h == v->hit_cnt || v->hit[h].bad != i)
 			printf(image_erofs(v->img) ? " no file's data" : " files unknown");
-		for (const char *sep = ""; h < v->hit_cnt && v->hit[h].bad == i; h++, sep = ",")
+		for (const char *sep = ""; h < v->hit_cnt && v->hit[h].bad == i; h++, sep = ",") {
 			printf("%s %s bytes %" PRIu64 "-%" PRIu64, sep,
 			       text_quote(v->hit[h].path, strlen(v->hit[h].path), path,
 			                  sizeof(path)),
 			       v->hit[h].off, v->hit[h].off + v->hit[h].len - 1);
+			print_tensor(v->hit[h].tensor);
+		}
 		putchar('\n');
 	}
 }
@@ -184,6 +219,12 @@ static json_t *json_of_hit(const struct hit *h)
 	json_t *o = json_pack("{sIsI}", "offset", (json_int_t)h->off, "length", (json_int_t)h->len);
 
 	cmd_json_set_path(o, "path", h->path);
+	if (h->tensor) {
+		json_object_set_new(o, "tensor", json_string(h->tensor->name));
+		json_object_set_new(o, "tensor_offset", json_integer((json_int_t)h->tensor->off));
+		json_object_set_new(o, "tensor_length", json_integer((json_int_t)h->tensor->len));
+		json_object_set_new(o, "tensors", json_integer((json_int_t)h->tensor->cnt));
+	}
 	return o;
 }
 

@@ -209,16 +209,6 @@ static bool find_in_file(const struct failed_request *q, uint64_t data_off, uint
 	return false;
 }
 
-static int read_file(void *ctx, uint64_t off, void *buf, size_t len)
-{
-	const struct failed_request *q = ctx;
-	int64_t got = erofs_read(q->fs, q->inode, off, buf, len, NULL);
-
-	if (got < 0)
-		return (int)got;
-	return (uint64_t)got == len ? 0 : -EIO;
-}
-
 /* Empty texts are what is not known. */
 struct message {
 	char file[NAME_LEN], text[TEXT_LEN];
@@ -238,7 +228,6 @@ static void put_number(char out[NUMBER_LEN], uint64_t v)
 static void fill_place(struct message *m, const struct failed_request *q,
                        const struct verity_failure *v)
 {
-	struct tensors_file file = { .read = read_file, .ctx = (void *)(uintptr_t)q };
 	uint64_t off, len;
 
 	name_file(q, m->file);
@@ -247,8 +236,7 @@ static void fill_place(struct message *m, const struct failed_request *q,
 	len = MIN(len, q->inode->size - off);
 	put_number(m->file_off, off);
 	put_number(m->len, len);
-	file.size = q->inode->size;
-	if (tensors_find(&file, off, len, &m->tensor) < 0)
+	if (tensors_find_in_inode(q->fs, q->inode, off, len, &m->tensor) < 0)
 		return;
 	put_number(m->tensor_off, m->tensor.off);
 	put_number(m->tensor_len, m->tensor.len);

@@ -512,3 +512,29 @@ int tensors_find(const struct tensors_file *f, uint64_t off, uint64_t len,
 		*out = place;
 	return r;
 }
+
+/* ---- in an image ---- */
+
+struct file_in_image {
+	const struct erofs *fs;
+	const struct erofs_inode *inode;
+};
+
+static int read_file(void *ctx, uint64_t off, void *buf, size_t len)
+{
+	const struct file_in_image *f = ctx;
+	int64_t got = erofs_read(f->fs, f->inode, off, buf, len, NULL);
+
+	if (got < 0)
+		return (int)got;
+	return (uint64_t)got == len ? 0 : -EIO;
+}
+
+int tensors_find_in_inode(const struct erofs *fs, const struct erofs_inode *inode, uint64_t off,
+                          uint64_t len, struct tensors_place *out)
+{
+	struct file_in_image file = { .fs = fs, .inode = inode };
+	const struct tensors_file f = { .read = read_file, .ctx = &file, .size = inode->size };
+
+	return tensors_find(&f, off, len, out);
+}

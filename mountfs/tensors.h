@@ -11,7 +11,7 @@
 #ifndef MODELDISK_TENSORS_H
 #define MODELDISK_TENSORS_H
 
-#include "text.h"
+#include "erofs.h"
 
 #define TENSORS_MAX_HEADER_LEN (64 * MIB) /* a longer one is not searched */
 #define TENSORS_NAME_LEN       512
@@ -37,5 +37,8 @@ struct tensors_place {
  */
 int tensors_find(const struct tensors_file *f, uint64_t off, uint64_t len,
                  struct tensors_place *out) MUST_CHECK;
+/* The same of a file in an image; -EISDIR or -EINVAL for other inodes. */
+int tensors_find_in_inode(const struct erofs *fs, const struct erofs_inode *inode, uint64_t off,
+                          uint64_t len, struct tensors_place *out) MUST_CHECK;
 
 #endif

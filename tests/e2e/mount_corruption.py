@@ -7,6 +7,7 @@ import os
 import random
 import signal
 import struct
+import subprocess
 import sys
 
 from mountlib import (REFUSED, find_bytes, flat_disk, flip, gpt_disk, is_mounted, main, mount, mounted, refused, require,
@@ -176,6 +177,8 @@ def a_failure_names_the_tensor_and_the_bytes_inside_it():
     with open(f'{tree}/model.gguf', 'wb') as file:
         file.write(gguf_file(tensors))
     disk, root, _ = flat_disk(tree, 'model.disk')
+    with open(sandbox.file('model.root'), 'w', encoding='ascii') as file:
+        file.write(root)
     wanted = {}
     for name, sign in (('model.safetensors', 1), ('model.gguf', -1)):
         with open(f'{tree}/{name}', 'rb') as file:
@@ -198,6 +201,20 @@ def a_failure_names_the_tensor_and_the_bytes_inside_it():
         assert event['tensor_offset'] == str(inside) and event['tensor_length'] == str(PAGE), event
         assert event['partition_offset'] == event['disk_offset'], event  # a flat disk
         assert f'(tensor "layer.2.weight", bytes {inside} to {inside + PAGE - 1})' in event['message'], event
+
+
+def verify_names_the_tensor_as_well():
+    disk, root = sandbox.file('model.disk'), sandbox.file('model.root')  # of the test before
+    result = subprocess.run([sandbox.mountfs, '--verify', '--json', disk, f'--root-hash-file={root}'],
+                            capture_output=True, text=True, check=False)
+    assert result.returncode == REFUSED, result
+    files = [file for bad in json.loads(result.stdout)['bad_blocks'] for file in bad['files']]
+    assert {file['path'] for file in files} == {'model.safetensors', 'model.gguf'}, files
+    for file in files:
+        assert (file['tensor'], file['tensors'], file['tensor_length']) == ('"layer.2.weight"', 1, PAGE), file
+    text = subprocess.run([sandbox.mountfs, '--verify', disk, f'--root-hash-file={root}'], capture_output=True,
+                          text=True, check=False).stdout
+    assert text.count('(tensor "layer.2.weight" bytes ') == 2, text
 
 
 def a_partition_offset_is_told_beside_the_disk_offset():
@@ -362,7 +379,8 @@ require_fuse()
 main([a_flipped_byte_fails_its_page_and_no_other, a_long_read_gives_what_is_proven_and_then_eio,
       direct_reads_fail_as_a_whole, a_mapping_dies_on_the_broken_page_only, each_failure_is_told_once_with_its_place,
       repeats_are_summed_up_each_time_they_are_ten_times_more,
-      a_failure_names_the_tensor_and_the_bytes_inside_it, a_partition_offset_is_told_beside_the_disk_offset,
+      a_failure_names_the_tensor_and_the_bytes_inside_it, verify_names_the_tensor_as_well,
+      a_partition_offset_is_told_beside_the_disk_offset,
       a_broken_hash_block_fails_what_hangs_from_it, a_disk_in_ruins_is_counted_rather_than_told_for_ever,
       a_broken_tree_that_cannot_be_opened_is_refused, a_broken_directory_hides_no_sign_of_itself,
       a_medium_that_shrinks_is_told_apart, a_disk_rewritten_under_the_mount_gives_eio_and_never_other_bytes,
