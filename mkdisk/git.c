@@ -17,6 +17,8 @@
 #include "text.h"
 #include "url.h"
 
+#define MAX_CHECKED_LEN (64 * MIB) /* of an object in the cache */
+
 _Static_assert(GIT_TREE_ID_LEN == GIT_OID_RAWSZ, "libgit2 speaks of SHA-1");
 
 struct git {
@@ -149,16 +151,22 @@ static int fetch_into_scratch(struct git *g, struct git_fetch *from, struct diag
 	return r < 0 ? r : fetch_into(g, g->scratch, from, d);
 }
 
+/* Reading compares an object with its id. What is too large to be held for that is read, and
+ * compared, when its turn comes. */
 static int check_object(const git_oid *id, void *ctx)
 {
 	git_odb_object *object = NULL;
-	int code = git_odb_read(&object, ctx, id); /* compares it with its id */
+	git_object_t type = GIT_OBJECT_INVALID;
+	size_t size = 0;
+	int code = git_odb_read_header(&size, &type, ctx, id);
 
+	if (code == 0 && size <= MAX_CHECKED_LEN)
+		code = git_odb_read(&object, ctx, id);
 	git_odb_object_free(object);
 	return code;
 }
 
-/* Opens what is in the cache if it is whole: every object is read, as nothing was proven since. */
+/* Opens what is in the cache if it is whole; nothing was proven since it was written. */
 static bool open_cached(struct git *g, const char *path)
 {
 	git_repository *repo = NULL;

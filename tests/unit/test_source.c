@@ -660,6 +660,98 @@ static void file_url_is_the_directory(void **state)
 	drop_place(&p);
 }
 
+#define OID "2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae" /* of "foo" */
+#define REV "0123456789abcdef0123456789abcdef01234567"
+
+static void pointer_is_refused_or_kept_with_a_warning(void **state)
+{
+	static const char pointer[] =
+	        "version https://git-lfs.github.com/spec/v1\noid sha256:" OID "\nsize 3\n";
+	struct place p = new_place();
+	struct source_options opt = { 0 };
+	struct source *s = NULL;
+	struct diag d = DIAG_INIT;
+	(void)state;
+
+	make_dir(&p, "dir");
+	put_text(&p, "dir/weights", pointer);
+	put_text(&p, "empty", "");
+	assert_int_equal(source_open(p.path, NULL, &opt, &s, &d), -EUCLEAN);
+	assert_non_null(strstr(d.text, "\"dir/weights\""));
+	opt.keep_pointers = true;
+	s = open_with(&p, &opt);
+	assert_content(s, "dir/weights", pointer, strlen(pointer));
+	source_close(s);
+	drop_place(&p);
+}
+
+/* REV in p, with two files: one that is kept in LFS and one that is not. */
+static void put_snapshot(struct place *p, char **path)
+{
+	make_dir(p, "blobs");
+	make_dir(p, "snapshots");
+	make_dir(p, "snapshots/" REV);
+	make_dir(p, "snapshots/" REV "/sub");
+	put_text(p, "blobs/" OID, "foo");
+	put_text(p, "blobs/1234", "small");
+	assert_int_equal(fchmodat(p->fd, "blobs/1234", 0600, 0), 0);
+	assert_int_equal(symlinkat("../../blobs/" OID, p->fd, "snapshots/" REV "/a"), 0);
+	assert_int_equal(symlinkat("../../../blobs/1234", p->fd, "snapshots/" REV "/sub/b"), 0);
+	assert_true(asprintf(path, "%s/snapshots/" REV, p->path) > 0);
+}
+
+static void snapshot_becomes_the_files_its_links_lead_to(void **state)
+{
+	struct place p = new_place();
+	struct source_options opt = { .follow_blobs = true };
+	scoped_free char *path = NULL;
+	struct source *s = NULL;
+	struct diag d = DIAG_INIT;
+	(void)state;
+
+	put_snapshot(&p, &path);
+	if (source_open(path, NULL, &opt, &s, &d) < 0 || tree_finish(source_tree(s), &d) < 0)
+		fail_msg("%s", d.text);
+	assert_string_equal(source_kind(s), "huggingface");
+	assert_string_equal(source_commit(s), REV);
+	assert_int_equal(need(s, "a")->content, TREE_CONTENT_LFS);
+	assert_true(source_has_object(s, need(s, "a")));
+	assert_int_equal(need(s, "sub/b")->mode, S_IFREG | 0644);
+	assert_content(s, "a", "foo", 3);
+	assert_content(s, "sub/b", "small", 5);
+	source_close(s);
+	opt.follow_blobs = false;
+	assert_int_equal(source_open(path, NULL, &opt, &s, &d), -EINVAL);
+	assert_non_null(strstr(d.text, "--dereference"));
+	opt.follow_blobs = true;
+	assert_int_equal(source_open(p.path, NULL, &opt, &s, &d), -EINVAL);
+	drop_place(&p);
+}
+
+static void failed_allocation_in_a_snapshot_is_told(void **state)
+{
+	struct place p = new_place();
+	struct source_options opt = { .follow_blobs = true };
+	scoped_free char *path = NULL;
+	(void)state;
+
+	put_snapshot(&p, &path);
+	for (unsigned long k = 1;; k++) {
+		struct source *s = NULL;
+		struct diag d = DIAG_INIT;
+
+		support_fail_allocation(k);
+		int r = source_open(path, NULL, &opt, &s, &d);
+		support_fail_allocation(0);
+		source_close(s);
+		if (r == 0)
+			break;
+		assert_int_equal(r, -ENOMEM);
+		assert_string_not_equal(d.text, "");
+	}
+	drop_place(&p);
+}
+
 static void failed_allocation_is_told(void **state)
 {
 	struct place p = new_place();
@@ -707,6 +799,9 @@ int main(void)
 		cmocka_unit_test(reading_outside_a_file_is_the_callers_mistake),
 		cmocka_unit_test(mistaken_source_gets_one_clear_sentence),
 		cmocka_unit_test(file_url_is_the_directory),
+		cmocka_unit_test(pointer_is_refused_or_kept_with_a_warning),
+		cmocka_unit_test(snapshot_becomes_the_files_its_links_lead_to),
+		cmocka_unit_test(failed_allocation_in_a_snapshot_is_told),
 		cmocka_unit_test(failed_allocation_is_told),
 	};
 
