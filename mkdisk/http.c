@@ -9,7 +9,9 @@
 
 #include <curl/curl.h>
 #include <errno.h>
+#include <netinet/in.h>
 #include <stdio.h>
+#include <sys/socket.h>
 #include <time.h>
 
 #include "secret.h"
@@ -24,6 +26,7 @@
 struct http_net {
 	CURLM *multi;
 	struct http_options opt;
+	bool is_here; /* the server that was named, or the proxy to it, is on this machine */
 };
 
 struct http {
@@ -39,6 +42,8 @@ struct http {
 	bool is_away; /* a redirect led to another origin: nothing secret is sent */
 	bool is_running;
 	bool was_stopped;
+	bool is_named;   /* it goes to the server that was named, not to where that one leads */
+	bool was_led_in; /* it would have gone to this machine, and did not */
 	unsigned redirect_cnt;
 	size_t header_len;
 	char *words; /* body of a refusal */
@@ -230,6 +235,51 @@ static bool make_header(struct http *h)
 	return ok;
 }
 
+/* Loopback, link-local (where clouds keep their secrets), or no address at all. */
+static bool is_here_v4(uint32_t a)
+{
+	return a >> 24 == 127 || a >> 24 == 0 || a >> 16 == 0xA9FE;
+}
+
+static bool is_here(const struct sockaddr *addr)
+{
+	if (addr->sa_family == AF_INET)
+		return is_here_v4(ntohl(((const struct sockaddr_in *)addr)->sin_addr.s_addr));
+	if (addr->sa_family != AF_INET6)
+		return true;
+	const struct in6_addr *a = &((const struct sockaddr_in6 *)addr)->sin6_addr;
+	if (IN6_IS_ADDR_V4MAPPED(a))
+		return is_here_v4((uint32_t)a->s6_addr[12] << 24 | a->s6_addr[13] << 16 |
+		                  a->s6_addr[14] << 8 | a->s6_addr[15]);
+	return IN6_IS_ADDR_LOOPBACK(a) || IN6_IS_ADDR_UNSPECIFIED(a) || IN6_IS_ADDR_LINKLOCAL(a);
+}
+
+/*
+ * A server elsewhere could lead us, by a redirect or a link, to services that trust whoever is on
+ * this machine. Decided by the address, since names may stand for any; a proxy decides for itself.
+ */
+static curl_socket_t open_socket(void *ctx, curlsocktype purpose, struct curl_sockaddr *a)
+{
+	struct http *h = ctx;
+
+	(void)purpose;
+	if (is_here(&a->addr) && h->is_named)
+		h->net->is_here = true;
+	h->was_led_in = is_here(&a->addr) && !h->net->is_here;
+	if (h->was_led_in)
+		return CURL_SOCKET_BAD;
+	return socket(a->family, a->socktype | SOCK_CLOEXEC, a->protocol);
+}
+
+/* Does url have the origin that was named? */
+static bool is_named(const struct http *h, const char *text)
+{
+	scoped(url) struct url url = { 0 }, named = { 0 };
+
+	return url_parse(text, &url, NULL) == 0 && url_parse(h->net->opt.url, &named, NULL) == 0 &&
+	       url_is_same_origin(&url, &named);
+}
+
 /* What holds for every request. */
 static void set_common(struct http *h)
 {
@@ -255,6 +305,8 @@ static void set_common(struct http *h)
 	curl_easy_setopt(h->easy, CURLOPT_HEADERDATA, h);
 	curl_easy_setopt(h->easy, CURLOPT_WRITEFUNCTION, on_body);
 	curl_easy_setopt(h->easy, CURLOPT_WRITEDATA, h);
+	curl_easy_setopt(h->easy, CURLOPT_OPENSOCKETFUNCTION, open_socket);
+	curl_easy_setopt(h->easy, CURLOPT_OPENSOCKETDATA, h);
 	if (opt->ca_file)
 		curl_easy_setopt(h->easy, CURLOPT_CAINFO, opt->ca_file);
 }
@@ -270,7 +322,8 @@ static int send_request(struct http *h)
 	set_common(h);
 	h->answer = (struct http_answer){ 0 };
 	h->header_len = h->words_len = 0;
-	h->was_stopped = false;
+	h->was_stopped = h->was_led_in = false;
+	h->is_named = is_named(h, h->url);
 	h->error[0] = '\0';
 	CURLcode code = curl_easy_setopt(h->easy, CURLOPT_URL, h->url);
 	if (code == CURLE_OK)
@@ -403,6 +456,11 @@ static int tell_hopeless(const struct http *h, CURLcode code, struct diag *d)
 
 	http_origin(h->url, origin, sizeof(origin));
 	text_clean(said, strlen(said), words, sizeof(words));
+	if (h->was_led_in)
+		return diag_set(d, -EUCLEAN,
+		                "%s is an address of this machine's own, to which a server "
+		                "elsewhere led; that is not followed",
+		                origin);
 	if (h->header_len > MAX_HEADER_LEN)
 		return diag_set(d, -EUCLEAN, "%s: an answer with a header of more than %d KiB",
 		                origin, (int)(MAX_HEADER_LEN / KIB));
@@ -430,7 +488,7 @@ static bool end_request(struct http *h, CURLcode code, struct http_end *end, str
 		end->ending = HTTP_HOPELESS;
 	} else if (h->was_stopped) {
 		end->ending = HTTP_STOPPED;
-	} else if (code != CURLE_OK && may_pass(code)) {
+	} else if (code != CURLE_OK && may_pass(code) && !h->was_led_in) {
 		end->ending = HTTP_BROKEN;
 		tell_break(h, code, end);
 	} else if (code != CURLE_OK) {

@@ -4,9 +4,12 @@
 
     MKDISK=path lfs_faults.py [NAME...]
 """
+import contextlib
+import os
+import socket
 import time
 
-from hublib import FAILED, REFUSED, TOKEN, Fault, expect, expect_match, main, serve, test
+from hublib import FAILED, REFUSED, TOKEN, Fault, Skip, expect, expect_match, main, serve, test
 
 NEVER = '--retries=0'
 
@@ -186,6 +189,29 @@ def wrong_bytes_again_and_again_are_refused(place):
 def wrong_length_again_and_again_is_refused(place):
     for mode in ('long', 'short', 'long-chunked', 'short-chunked'):
         fails(place, f'object:{mode}:0', status=REFUSED, args=(), says='the server sends .*bytes, the pointer says')
+
+
+def address_elsewhere():
+    """One of this machine's that is not loopback."""
+    with contextlib.closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as s, contextlib.suppress(OSError):
+        s.connect(('192.0.2.1', 9))  # nothing is sent
+        if not s.getsockname()[0].startswith('127.'):
+            return s.getsockname()[0]
+    raise Skip('no address but loopback here')
+
+
+@test
+def server_elsewhere_does_not_lead_to_this_machine(place):
+    with serve(place.model.hub) as here, serve(place.model.hub, address=address_elsewhere()) as hub:
+        place.build(hub)
+        os.unlink(place.disk)
+        for where in ('batch', 'object'):
+            for host in ('127.0.0.1', 'localhost', '[::1]', '[::ffff:127.0.0.1]', '0.0.0.0'):
+                hub.faults = [Fault(f'{where}:redirect:0:http://{host}:{here.server_port}')]
+                place.build(hub, status=REFUSED, says="this machine's own")
+        hub.faults = [Fault(f'batch:href:0:{here.url}/x')]
+        place.build(hub, status=REFUSED, says="this machine's own")
+        expect(here.requests, [], 'requests to this machine')
 
 
 @test
