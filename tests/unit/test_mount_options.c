@@ -46,9 +46,10 @@ static struct options *good(const char *words)
 static void expect_short_lines(const char *help)
 {
 	while (help) {
-		assert_true(strcspn(help, "\n") <= 49);
-		help = strchr(help, '\n');
-		help += help != NULL;
+		size_t len = strcspn(help, "\n");
+
+		assert_true(len <= 49);
+		help = help[len] != '\0' ? help + len + 1 : NULL;
 	}
 }
 
