@@ -98,12 +98,19 @@ static char *find_cache(const struct build_options *opt)
 	return opt->cache_dir ? strdup(opt->cache_dir) : git_cache_default_base();
 }
 
+bool build_keeps_xattrs(const struct build_options *opt)
+{
+	if (opt->xattrs != BUILD_XATTRS_DEFAULT)
+		return opt->xattrs == BUILD_XATTRS_KEEP;
+	return opt->layout != COMPAT_FLAT && opt->keep_owners;
+}
+
 static int open_source(struct build *b, void (*on_excluded)(void *, const char *, const char *),
                        void *ctx, struct diag *d)
 {
 	struct source_options opt = {
 		.keep_owners = b->opt->keep_owners,
-		.keep_xattrs = build_keeps_xattrs(b),
+		.keep_xattrs = build_keeps_xattrs(b->opt),
 		.follow_blobs = b->opt->follow_blobs,
 		.on_excluded = on_excluded,
 		.ctx = ctx,
@@ -211,7 +218,7 @@ static void describe(const struct build *b, struct record *rec)
 		.fs_uuid = b->fs_uuid,
 		.epoch = b->opt->epoch,
 		.keep_owners = b->opt->keep_owners,
-		.keep_xattrs = build_keeps_xattrs(b),
+		.keep_xattrs = build_keeps_xattrs(b->opt),
 	};
 	memcpy(rec->root, b->root, sizeof(rec->root));
 }

@@ -68,6 +68,12 @@ struct build_options {
 	unsigned timeout_s; /* seconds without a byte: for Git LFS objects */
 };
 
+/*
+ * Are the attributes of a source directory kept? By default mkfs.erofs gets -x-1 in the flat
+ * layout, and repart copies them.
+ */
+bool build_keeps_xattrs(const struct build_options *opt);
+
 /* Whom a build tells what it does; any may be NULL. bytes may come from several threads. */
 struct build_hooks {
 	void (*start)(void *ctx, const char *what, uint64_t total_bytes);

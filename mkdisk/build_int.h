@@ -34,14 +34,6 @@ static inline bool build_is_flat(const struct build *b)
 	return b->opt->layout == COMPAT_FLAT;
 }
 
-/* Attributes of the source: mkfs.erofs gets -x-1 in the flat layout, repart copies them. */
-static inline bool build_keeps_xattrs(const struct build *b)
-{
-	if (b->opt->xattrs != BUILD_XATTRS_DEFAULT)
-		return b->opt->xattrs == BUILD_XATTRS_KEEP;
-	return !build_is_flat(b) && b->opt->keep_owners;
-}
-
 void build_note(const struct build *b, const char *fmt, ...) PRINTF_LIKE(2, 3);
 void build_tell_note(void *ctx, const char *sentence); /* ctx: the build */
 

@@ -57,7 +57,7 @@ static int plan_erofs(struct build *b, struct diag *d)
 		.uuid = build_is_flat(b) ? b->opt->fs_uuid : b->identity->fs_uuid,
 		.keep_owners = b->opt->keep_owners,
 		/* repart's own attributes stay even where the source's were left out */
-		.keep_xattrs = !build_is_flat(b) || build_keeps_xattrs(b),
+		.keep_xattrs = !build_is_flat(b) || build_keeps_xattrs(b->opt),
 		.epoch = b->opt->epoch,
 		.compat = &b->compat,
 	};

@@ -20,6 +20,17 @@ static const uint64_t needed_of_root = UINT64_C(1) << CAP_DAC_OVERRIDE |
                                        UINT64_C(1) << CAP_DAC_READ_SEARCH |
                                        UINT64_C(1) << CAP_CHOWN | UINT64_C(1) << CAP_FOWNER;
 
+/*
+ * Without CAP_SYS_ADMIN the kernel hides trusted.* attributes: the disk of a directory that has
+ * some would silently be another one. A repository has none.
+ */
+static uint64_t needed_for(const struct build_options *o)
+{
+	bool sees_trusted = !o->commit && build_keeps_xattrs(o);
+
+	return needed_of_root | (sees_trusted ? UINT64_C(1) << CAP_SYS_ADMIN : 0);
+}
+
 /* The disk's, the record's, the cache's, temporary files, /dev/null. */
 #define MAX_PLACES 5
 
@@ -85,7 +96,7 @@ int confine(const struct build_options *o, struct diag *d)
 
 	find_places(o, &p);
 	if (r == 0)
-		r = privileges_keep(needed_of_root, d);
+		r = privileges_keep(needed_for(o), d);
 	if (r == 0)
 		r = privileges_hide_memory(d);
 	if (r == 0)
