@@ -1391,6 +1391,41 @@ static void redirect_to_another_host_gets_no_token(void **state)
 	drop_hub(&h);
 }
 
+/* Also while a pack is on its way: nothing is left behind, and the next try gets it. */
+static void failed_allocation_while_fetching_is_told(void **state)
+{
+	struct hub h = new_hub();
+	char *cache = support_make_dir(), url[128], hex[GIT_OID_HEXSZ + 1];
+	struct source_options opt = { .cache_dir = cache, .needs_cache = true, .allow_ref = true };
+	int r = -1;
+	(void)state;
+
+	if (!has_server()) {
+		support_remove_dir(cache);
+		drop_hub(&h);
+		skip();
+	}
+	strcpy(hex, hex_of(hub_commit(&h, "main", "refs/heads/main")));
+	start_server(&h, NULL, NULL);
+	snprintf(url, sizeof(url), "%s/tiny", h.url);
+	for (unsigned long k = 1; r < 0; k++) {
+		struct source *s = NULL;
+		struct diag d = DIAG_INIT;
+
+		support_fail_allocation(k);
+		r = source_open(url, "main", &opt, &s, &d);
+		support_fail_allocation(0);
+		if (r < 0)
+			assert_string_not_equal(d.text, "");
+		else
+			assert_string_equal(source_commit(s), hex);
+		source_close(s);
+		assert_true(k < 500);
+	}
+	support_remove_dir(cache);
+	drop_hub(&h);
+}
+
 static void password_in_a_url_is_not_repeated(void **state)
 {
 	struct diag d = DIAG_INIT;
@@ -1444,6 +1479,7 @@ int main(void)
 		cmocka_unit_test(nothing_stays_behind_without_a_cache),
 		cmocka_unit_test(token_opens_what_is_private),
 		cmocka_unit_test(redirect_to_another_host_gets_no_token),
+		cmocka_unit_test(failed_allocation_while_fetching_is_told),
 		cmocka_unit_test(password_in_a_url_is_not_repeated),
 	};
 
