@@ -55,7 +55,7 @@ class Build(Case):
         if not web.find_nginx():
             raise Missing('nginx is not installed')
         total = self.bench.size(4 * GIB, 64 * MIB)
-        self.dir = self.bench.directory(total * 5)
+        self.dir = self.bench.directory(total * 7 // 2)
         os.chmod(self.dir, 0o755)
         self.work = os.path.join(self.dir, 'work')
         self.make_repository(total)
