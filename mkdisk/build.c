@@ -132,6 +132,7 @@ static int open_source(struct build *b, void (*on_excluded)(void *, const char *
 	if (r < 0)
 		return r;
 	opt.exclude = b->exclude;
+	opt.has_patterns = b->patterns[0] != NULL;
 	opt.cache_dir = cache;
 	opt.needs_cache = b->opt->cache_dir;
 	r = source_open(b->opt->source, b->opt->commit, &opt, &b->source, d);

@@ -229,7 +229,7 @@ static int check_config(const struct lfs_config *config, const struct source_opt
 	const char *key = config->fetch_include ? "lfs.fetchinclude" : "lfs.fetchexclude";
 	char quoted[TEXT_QUOTE_LEN], sentence[TEXT_QUOTE_LEN + 100];
 
-	if (!list)
+	if (!list || (opt->keep_pointers && opt->has_patterns && !config->fetch_include))
 		return 0;
 	text_quote(list, strlen(list), quoted, sizeof(quoted));
 	if (opt->keep_pointers)

@@ -37,6 +37,7 @@ struct source_options {
 	/* Git LFS pointers that stand for themselves are kept, and warned of. Not refused, and
 	 * .lfsconfig refused where the reference would make them: EXCLUDE_PRIVATEMODE */
 	bool keep_pointers;
+	bool has_patterns; /* exclude has any, which for the reference replace lfs.fetchexclude */
 	/* What a person who waits should know; and what one should know who uses the disk. */
 	void (*note)(void *ctx, const char *sentence);
 	void (*warn)(void *ctx, const char *sentence);

@@ -128,6 +128,24 @@ def odd_files_become_what_the_clients_make_of_them(place):
 
 
 @test
+def patterns_replace_what_the_repository_would_leave_out(place):
+    require('git', 'git-lfs', 'bash')
+    hub = os.path.join(place.path, 'hub')
+    blob = make_model.stream('weights', 5000)
+    content = {'.gitattributes': b'*.bin filter=lfs -text\n', '.lfsconfig': b'[lfs]\n\tfetchexclude = *.bin\n',
+               'a.bin': make_model.pointer(blob), 'sub/b.bin': make_model.pointer(blob)}
+    commit = make_model.make_repository(os.path.join(hub, 'model.git'), content, [])
+    make_model.keep_lfs_object(os.path.join(hub, 'model.git'), blob)
+    with serve(hub) as server:
+        expected = reference(place, server.url + '/model.git', commit, 'b.bin')
+        run = place.run('--layout=flat', '--root-hash-only', '--exclude-mode=privatemode', '--exclude=b.bin', place.disk,
+                        server.url + '/model', commit)
+        expect((run.returncode, run.stdout.decode().strip()), (0, expected), place.said)
+        run = place.run('--exclude-mode=privatemode', place.disk, server.url + '/model', commit)
+        expect((run.returncode, 'lfs.fetchexclude' in place.said), (3, True), place.said)
+
+
+@test
 def objects_are_fetched_once_in_batches_of_a_hundred(place):
     hub, commit = make_hub(place, 130)
     with serve(hub) as server:

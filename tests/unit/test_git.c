@@ -669,6 +669,10 @@ static void lfsconfig_may_not_lead_to_another_host(void **state)
 	/* the reference would leave a pointer */
 	opt.keep_pointers = true;
 	assert_int_equal(try_open(r.path, hex_of(id), &opt, &s, &d), -EOPNOTSUPP);
+	/* unless it was given patterns of its own */
+	opt.has_patterns = true;
+	assert_int_equal(try_open(r.path, hex_of(id), &opt, &s, &d), 0);
+	source_close(s);
 	drop_repo(&r);
 }
 
