@@ -11,6 +11,7 @@ import json
 import os
 import resource
 import shutil
+import struct
 import subprocess
 import sys
 import unicodedata
@@ -28,18 +29,28 @@ POINTER = b'version https://git-lfs.github.com/spec/v1\noid sha256:' + b'4d' * 3
 # ---- repositories, object by object, as no git would make them ----
 
 class Repository:
+    TYPES = {b'commit': 1, b'tree': 2, b'blob': 3}
+
     def __init__(self, p):
-        self.path = p.at('repository')
+        self.path, self.objects = p.at('repository'), {}
         subprocess.run(['git', 'init', '-q', '--bare', self.path], check=True)
 
     def write(self, kind, body):
-        raw = b'%s %d\0' % (kind, len(body)) + body
-        oid = hashlib.sha1(raw)
-        path = f'{self.path}/objects/{oid.hexdigest()[:2]}/{oid.hexdigest()[2:]}'
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        with open(path, 'wb') as f:
-            f.write(zlib.compress(raw, 1))
-        return oid.digest()
+        oid = hashlib.sha1(b'%s %d\0' % (kind, len(body)) + body).digest()
+        head = [self.TYPES[kind] << 4 | len(body) & 15]
+        rest = len(body) >> 4
+        while rest:  # the pack format's numbers: seven bits a byte, the lowest first
+            head[-1] |= 128
+            head.append(rest & 127)
+            rest >>= 7
+        self.objects[oid] = bytes(head) + zlib.compress(body, 1)
+        return oid
+
+    def store(self):
+        """Everything so far, as one pack."""
+        pack = b'PACK' + struct.pack('>II', 2, len(self.objects)) + b''.join(self.objects.values())
+        subprocess.run(['git', '-C', self.path, 'index-pack', '--stdin'], input=pack + hashlib.sha1(pack).digest(),
+                       check=True, stdout=subprocess.DEVNULL)
 
     def blob(self, body):
         return self.write(b'blob', body)
@@ -50,7 +61,9 @@ class Repository:
 
     def commit(self, tree):
         body = b'tree %s\nauthor a <a> 1 +0000\ncommitter a <a> 1 +0000\n\nx\n' % tree.hex().encode()
-        return self.write(b'commit', body).hex()
+        oid = self.write(b'commit', body).hex()
+        self.store()
+        return oid
 
     def nest(self, tree, count, levels):
         """count names for a tree, levels times over"""
@@ -201,8 +214,8 @@ def small_file_systems_leave_the_old_file(p):
                 options = ['-o', 'loop', image]
             else:
                 options = ['-t', 'tmpfs', '-o', f'size={room}', 'none']
-            if subprocess.run(['mount', *options, where], check=False).returncode != 0:
-                raise Skip(f'{kind} cannot be mounted here')
+            if subprocess.run(['mount', *options, where], check=False, stderr=subprocess.DEVNULL).returncode != 0:
+                continue  # too small for a file system, or nothing may be mounted
             try:
                 shutil.rmtree(p.at('out/lost+found'), ignore_errors=True)
                 p.write(p.disk, b'old')
@@ -211,6 +224,8 @@ def small_file_systems_leave_the_old_file(p):
                 ended.append(outcome(p, before, after, done))
             finally:
                 subprocess.run(['umount', where], check=True)
+    if not ended:
+        raise Skip('nothing can be mounted here')
     expect(True in ended and False in ended, True, f'the sweep sees both ends: {ended}')
 
 
