@@ -21,6 +21,7 @@ static void build_free(struct build *b)
 	objects_free(b->objects);
 	free(b->disk);
 	erofs_plan_free(b->erofs);
+	root_signer_free(b->signer);
 	free(b->identity);
 	definitions_free(b->defs);
 	source_close(b->source);

@@ -30,6 +30,8 @@ struct build_options {
 #define BUILD_SIZE_AUTO    (UINT64_MAX - 1) /* the smallest */
 	uint32_t sector_len;                /* 0: as the device has, 512 for files */
 	enum disk_coverage coverage;
+	/* who signs the root hash, both or none: PEM files for Verity=signature */
+	const char *private_key, *certificate;
 	const char **definitions; /* directories; none: the built-in definitions */
 	size_t definition_cnt;
 	struct uuid seed, disk_id; /* repart */

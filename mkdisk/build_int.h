@@ -7,6 +7,7 @@
 
 #include "build.h"
 #include "output.h"
+#include "root_signature.h"
 
 /* Everything a build makes on its way, in order of making. */
 struct build {
@@ -20,6 +21,7 @@ struct build {
 	struct tree *tree;              /* the source's */
 	struct definitions *defs;       /* repart */
 	struct disk_identity *identity; /* repart */
+	struct root_signer *signer;     /* repart; NULL: nothing is signed */
 	struct uuid fs_uuid;
 	struct erofs_plan *erofs;
 	struct disk_plan *disk;

@@ -9,15 +9,24 @@
 #include <errno.h>
 #include <inttypes.h>
 
-/* Its partition is planned, but who would sign the root hash is not known yet. */
-static int refuse_signature(const struct definitions *defs, struct diag *d)
+/* Keys are for a signature partition, and that needs them: one without the other is a mistake. */
+static int open_signer(struct build *b, struct diag *d)
 {
-	if (defs->signature == SIZE_MAX)
+	const struct build_options *opt = b->opt;
+
+	if ((opt->private_key == NULL) != (opt->certificate == NULL))
+		return diag_set(d, -EINVAL, "--private-key and --certificate go together");
+	if (b->defs->signature == SIZE_MAX && !opt->private_key)
 		return 0;
-	return diag_set(d, -EOPNOTSUPP,
-	                "%s: Verity=signature: mkdisk does not write signatures, leave this "
-	                "partition out",
-	                defs->v[defs->signature].file);
+	if (b->defs->signature == SIZE_MAX)
+		return diag_set(d, -EINVAL,
+		                "--private-key: no definition has Verity=signature, so there is no "
+		                "place for a signature");
+	if (!opt->private_key)
+		return diag_set(d, -EINVAL,
+		                "%s: Verity=signature needs --private-key and --certificate",
+		                b->defs->v[b->defs->signature].file);
+	return root_signer_open(opt->private_key, opt->certificate, &b->signer, d);
 }
 
 static int make_definitions(struct build *b, struct diag *d)
@@ -31,7 +40,7 @@ static int make_definitions(struct build *b, struct diag *d)
 	else
 		r = definitions_load(b->opt->definitions, b->opt->definition_cnt, &b->defs, d);
 	if (r == 0)
-		r = refuse_signature(b->defs, d);
+		r = open_signer(b, d);
 	if (r < 0)
 		return r;
 	b->identity = calloc(1, sizeof(*b->identity));

@@ -144,6 +144,24 @@ static int check_root(const struct build *b, struct diag *d)
 	                expected);
 }
 
+/* JSON at the start of its partition; the rest of that is zero. */
+static int write_signature(const struct build *b, struct output *out, struct diag *d)
+{
+	scoped_free char *text = NULL;
+	int r;
+
+	if (!b->signer)
+		return 0;
+	r = root_signer_partition_text(b->signer, b->root, sizeof(b->root), &text, d);
+	if (r == 0 && strlen(text) > b->disk->part[b->defs->signature].len)
+		r = diag_set(d, -ENOSPC,
+		             "the signature partition has %" PRIu64 " bytes for a signature of %zu",
+		             b->disk->part[b->defs->signature].len, strlen(text));
+	if (r == 0)
+		r = output_write(out, b->disk->signature_off, text, strlen(text), d);
+	return diag_prefix(d, r, "%s", b->opt->disk);
+}
+
 int build_write_disk(struct build *b, struct output *out, struct diag *d)
 {
 	struct stream_options opt = { .on_progress = tell_bytes,
@@ -165,6 +183,9 @@ int build_write_disk(struct build *b, struct output *out, struct diag *d)
 		output_discard(out); /* the same command would come to the same root hash */
 		return r;
 	}
+	r = write_signature(b, out, d);
+	if (r < 0)
+		return r;
 	disk_plan_set_root(b->disk, b->root);
 	return stream_write_table(s, b->disk, d);
 }

@@ -266,6 +266,10 @@ const struct option_row option_rows[] = {
 	{ "definitions", 0, "DIR", REPART_ONLY, BY(set_definitions),
 	  "read repart.d(5) definition files from DIR; may be repeated. Default: two built-in"
 	  " ones, which the source tree has in repart/" },
+	{ "private-key", 0, "FILE", REPART_ONLY, TEXT(build.private_key),
+	  "sign the root hash with this RSA key (PEM), for a partition with Verity=signature" },
+	{ "certificate", 0, "FILE", REPART_ONLY, TEXT(build.certificate),
+	  "certificate of the private key (PEM)" },
 	{ "seed", 0, "UUID", REPART_ONLY, UUID(build.seed),
 	  "derive salt and UUIDs from it. Default: " REFERENCE_UUID },
 	{ "disk-guid", 0, "UUID", REPART_ONLY, UUID(build.disk_id),
