@@ -5,6 +5,7 @@
 #include "cmd.h"
 
 #include "path.h"
+#include "signed_root.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -31,6 +32,89 @@ static void wait_for(const char *path, uint32_t seconds)
 	for (uint64_t ms = 0; ms < seconds * UINT64_C(1000) && !is_there(path); ms += WAIT_STEP_MS)
 		poll(NULL, 0, WAIT_STEP_MS);
 }
+
+/* ---- signatures ---- */
+
+static int read_signature_file(const char *path, struct signed_root *out, struct diag *d)
+{
+	scoped_fd int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	ssize_t n = 1;
+
+	if (fd < 0)
+		return diag_set_errno(d, -errno, "%s: cannot open the signature", path);
+	while (out->der_len < sizeof(out->der) && n != 0) {
+		n = read(fd, out->der + out->der_len, sizeof(out->der) - out->der_len);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return diag_set_errno(d, -errno, "%s: cannot read the signature", path);
+		out->der_len += (size_t)n;
+	}
+	if (n != 0)
+		return diag_set(d, -EUCLEAN, "%s: is no signature: %zu bytes or more", path,
+		                sizeof(out->der));
+	return 0;
+}
+
+/* From where the options say: a root hash, and what is to be a signature over it. */
+static int find_signed_root(const struct options *o, struct signed_root *out, struct diag *d)
+{
+	scoped(blk) struct blk *disk = NULL;
+	int r;
+
+	if (o->root_hash_sig) {
+		memcpy(out->root, o->image.root, o->image.root_len);
+		out->root_len = o->image.root_len;
+		return read_signature_file(o->root_hash_sig, out, d);
+	}
+	wait_for(o->arg[0], o->wait_s);
+	r = blk_open(o->arg[0], &disk, d);
+	return r < 0 ? r : signed_root_read(disk, &o->image, out, d);
+}
+
+/* The root hash that was given, if one was, has to be the signed one. */
+static int demand_root(struct options *o, const struct signed_root *s, struct diag *d)
+{
+	struct image_options *io = &o->image;
+	char signed_hex[2 * HASH_MAX_LEN + 1], expected[2 * HASH_MAX_LEN + 1];
+
+	hex_encode(s->root, s->root_len, signed_hex);
+	hex_encode(io->root, io->root_len, expected);
+	if (io->root_len != 0 && strcmp(signed_hex, expected) != 0)
+		return diag_set(d, -EBADMSG, "%s: the signed root hash is %s, expected %s",
+		                o->arg[0], signed_hex, expected);
+	memcpy(io->root, s->root, s->root_len);
+	io->root_len = s->root_len;
+	return 0;
+}
+
+int cmd_demand_signature(struct options *o, struct diag *d)
+{
+	scoped(root_trust) struct root_trust *trust = NULL;
+	scoped_free struct signed_root *s = NULL;
+	int r;
+
+	if (!options_demand_signature(o))
+		return 0;
+	r = root_trust_open(o->certificate, o->trust_dir, &trust, d);
+	if (r < 0)
+		return r;
+	s = calloc(1, sizeof(*s));
+	o->signature = malloc(sizeof(s->der));
+	if (!s || !o->signature)
+		return diag_set(d, -ENOMEM, "out of memory for the signature");
+	r = find_signed_root(o, s, d);
+	if (r < 0)
+		return r;
+	r = root_trust_check(trust, s->root, s->root_len, s->der, s->der_len, d);
+	if (r < 0)
+		return diag_prefix(d, r, "%s", o->root_hash_sig ? o->root_hash_sig : o->arg[0]);
+	memcpy(o->signature, s->der, s->der_len);
+	o->signature_len = s->der_len;
+	return demand_root(o, s, d);
+}
+
+/* ---- disks ---- */
 
 int cmd_open_image(const struct options *o, const struct image_options *io, struct image **out,
                    struct diag *d)

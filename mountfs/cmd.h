@@ -11,6 +11,13 @@
 #include <jansson.h>
 
 /*
+ * What the options demand of signatures, before the action is run: o->image has the signed root
+ * hash afterwards, o->signature what signs it. -EBADMSG: nobody trusted has signed it, or another
+ * root hash is expected; else errors as root_trust_open(), root_trust_check(), signed_root_read().
+ */
+int cmd_demand_signature(struct options *o, struct diag *d) MUST_CHECK;
+
+/*
  * Opens the disk that the first argument names, and warns of what has to be known about it. io is
  * o->image with what the action adds. Errors as image_open().
  */

@@ -16,8 +16,9 @@ struct image;
 /*
  * How to find the two areas. By default (all zero besides the root hash):
  *   - a GPT, primary or backup: the two partitions whose GUIDs are the first and the last 16 bytes
- *     of the root hash (Discoverable Partitions Specification), else the only two partitions, of
- *     which the second, or else the first, carries a verity superblock;
+ *     of the root hash (Discoverable Partitions Specification), else the only two partitions
+ *     besides signature partitions, of which the second, or else the first, carries a verity
+ *     superblock;
  *   - no GPT: an EROFS image at byte 0 and the hash area right behind it.
  */
 struct image_options {
@@ -25,6 +26,7 @@ struct image_options {
 	size_t root_len;
 
 	uint32_t data_part, hash_part; /* as sgdisk numbers them, from 1; 0: not given */
+	uint32_t signature_part;       /* the same; 0: known by its type */
 	const char *hash_device;       /* NULL: on the disk itself */
 	bool has_hash_off;             /* hash_off is given: no GPT is looked for */
 	uint64_t hash_off;             /* bytes, on hash_device or the disk */

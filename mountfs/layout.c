@@ -5,6 +5,8 @@
  */
 #include "layout.h"
 
+#include "signed_root.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -130,6 +132,17 @@ static int use_table(const struct blk *disk, const struct gpt *t, const struct i
 	                blk_name(disk), t->part_cnt);
 }
 
+/* Who signed is asked before (signed_root.h); here these partitions would only be in the way. */
+static void leave_out_signatures(struct gpt *t, const struct image_options *o)
+{
+	uint32_t kept = 0;
+
+	for (uint32_t i = 0; i < t->part_cnt; i++)
+		if (!signed_root_is_part(&t->part[i], o))
+			t->part[kept++] = t->part[i];
+	t->part_cnt = kept;
+}
+
 /* Everything before hash_off is data when both lie on one disk; else the whole disk is. */
 static int use_given_areas(const struct blk *disk, const struct blk *hash_disk,
                            const struct image_options *o, struct layout *out, struct diag *d)
@@ -241,6 +254,8 @@ int layout_find(const struct blk *disk, const struct blk *hash_disk, const struc
 		if (!t)
 			return diag_set(d, -ENOMEM, "%s: out of memory", blk_name(disk));
 		r = gpt_read(disk, t, d);
+		if (r == 0)
+			leave_out_signatures(t, o);
 		r = find_in_disk(disk, t, r, o, &found, d);
 	}
 	if (r == 0)

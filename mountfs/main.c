@@ -2,13 +2,14 @@
 /*
  * mountfs: from the command line to an action, and from its result to the exit status.
  */
+#include "cmd.h"
 #include "daemon.h"
 #include "options.h"
 
 #include <errno.h>
 #include <stdio.h>
 
-static int run(const struct options *o, struct diag *d)
+static int run(struct options *o, struct diag *d)
 {
 	int r;
 
@@ -20,7 +21,9 @@ static int run(const struct options *o, struct diag *d)
 		r = 0;
 	} else {
 		report_start("mountfs", o->log_format, o->log_level);
-		r = o->run(o, d);
+		r = cmd_demand_signature(o, d);
+		if (r == 0)
+			r = o->run(o, d);
 	}
 	/* a result that nobody could be given is a failure */
 	if ((fflush(stdout) != 0 || ferror(stdout)) && r == 0)

@@ -396,15 +396,33 @@ static int check_arguments(const struct options *o, struct diag *d)
 
 /* ---- everything ---- */
 
+/* Is there something that says what DISK must be: a root hash, or whose signature it has? */
+static int check_trust(const struct options *o, struct diag *d)
+{
+	bool has_root = o->image.root_len != 0, has_signer = options_demand_signature(o);
+
+	if (o->root_hash_sig && !has_root)
+		return diag_set(d, -EINVAL,
+		                "--root-hash-sig needs the root hash that is signed: --root-hash");
+	if (o->root_hash_sig && !has_signer)
+		return diag_set(d, -EINVAL,
+		                "--root-hash-sig needs to know whose signature is trusted: "
+		                "--certificate or --trust-dir");
+	if (!has_root && !has_signer && o->action->root == ROOT_NEEDED)
+		return diag_set(d, -EINVAL,
+		                "no root hash was given: --root-hash=HEX says what DISK must be, "
+		                "or --certificate=FILE who must have signed it");
+	return 0;
+}
+
 static int check_complete(const struct options *o, struct diag *d)
 {
 	int r = check_arguments(o, d);
 
+	if (r == 0)
+		r = check_trust(o, d);
 	if (r < 0)
 		return r;
-	if (o->image.root_len == 0 && o->action->root == ROOT_NEEDED)
-		return diag_set(d, -EINVAL,
-		                "no root hash was given: --root-hash=HEX says what DISK must be");
 	if (o->has_params && !o->image.no_superblock)
 		return diag_set(d, -EINVAL,
 		                "--hash, --salt, --format and the block sizes need "
@@ -485,6 +503,7 @@ void options_free(struct options *o)
 		if (s->kind == OPTION_TEXT)
 			free(*text_member(o, s));
 	free(o->fuse_options);
+	free(o->signature);
 	free(o->arg);
 	free(o);
 }

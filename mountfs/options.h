@@ -28,6 +28,11 @@ struct options {
 
 	struct image_options image; /* without the failure hook */
 	char *hash_device;          /* image.hash_device is the same */
+	char *root_hash_sig;        /* whose signature the root hash has to have: */
+	char *certificate, *trust_dir;
+	/* the signature, in DER, once it is known; owned. For back ends that check it again */
+	uint8_t *signature;
+	size_t signature_len;
 	bool has_params; /* an option was given that only has a meaning without a superblock */
 	bool exit_on_corruption;
 
@@ -54,6 +59,12 @@ struct options {
 int options_parse(int argc, char **argv, struct options **out, struct diag *d) MUST_CHECK;
 void options_free(struct options *o); /* NULL allowed */
 DEFINE_SCOPED(options, struct options *, options_free)
+
+/* Is a signature over the root hash demanded? */
+static inline bool options_demand_signature(const struct options *o)
+{
+	return o->certificate || o->trust_dir;
+}
 
 /* Prints the help to stdout, at most 80 columns wide. */
 void options_print_help(void);

@@ -110,9 +110,19 @@ const struct option_spec option_specs[] = {
 
 	{ OPTION_HEADING, .help = "What is proven" },
 	{ OPTION_CUSTOM, "root-hash", .value = "HEX", .set = set_root_hash,
-	  .help = "root hash of the disk; the only trust anchor" },
+	  .help = "root hash of the disk" },
 	{ OPTION_CUSTOM, "root-hash-file", .value = "FILE", .set = set_root_hash_file,
 	  .help = "read the root hash from FILE" },
+	{ OPTION_TEXT, "certificate", .value = "FILE", AT(certificate),
+	  .help = "demand a signature of this certificate (PEM) over\n"
+	          "the root hash; it may then be left out: the\n"
+	          "disk's signature partition says it" },
+	{ OPTION_TEXT, "trust-dir", .value = "DIR", .unsaid = "/etc/verity.d", AT(trust_dir),
+	  .help = "the same, of any certificate in DIR/*.crt\n"
+	          "(default /etc/verity.d)" },
+	{ OPTION_TEXT, "root-hash-sig", .value = "FILE", AT(root_hash_sig),
+	  .help = "the signature (detached PKCS#7 in DER) is in\n"
+	          "FILE, not on the disk" },
 	{ OPTION_NUMBER, "data-blocks", .value = "N", AT(image.data_blk_cnt), .min = 1,
 	  .max = UINT64_MAX, .help = "demand that exactly N data blocks are covered" },
 	{ OPTION_CHOICE, "on-corruption", .value = "eio|exit", AT(exit_on_corruption),
@@ -125,6 +135,8 @@ const struct option_spec option_specs[] = {
 	  .max = UINT32_MAX, .help = "number of the partition with the EROFS image" },
 	{ OPTION_NUMBER, "hash-partition", .value = "N", AT(image.hash_part), .min = 1,
 	  .max = UINT32_MAX, .help = "number of the partition with the hash tree" },
+	{ OPTION_NUMBER, "signature-partition", .value = "N", AT(image.signature_part), .min = 1,
+	  .max = UINT32_MAX, .help = "number of the partition with the signature" },
 	{ OPTION_TEXT, "hash-device", .value = "PATH", AT(hash_device),
 	  .help = "the hash tree is in this file or device" },
 	{ OPTION_SIZE, "hash-offset", .value = "BYTES", AT(image.hash_off), .max = UINT64_MAX,
