@@ -45,6 +45,17 @@ def make_model(path):
         os.utime(path, (0, 0))
 
 
+def make_signer(work):
+    """A key with its certificate, a directory that trusts it, definitions with a partition for its signature."""
+    subprocess.run(['openssl', 'req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-keyout', f'{work}/signer.key', '-out',
+                    f'{work}/signer.crt', '-subj', '/CN=signer'], check=True, stderr=subprocess.DEVNULL)
+    os.mkdir(f'{work}/trusted')
+    shutil.copy(f'{work}/signer.crt', f'{work}/trusted')
+    shutil.copytree(f'{work}/repart.d', f'{work}/signed.d')
+    with open(f'{work}/signed.d/02-signature.conf', 'w', encoding='ascii') as file:
+        file.write('[Partition]\nType=root-x86-64-verity-sig\nVerity=signature\nVerityMatchKey=model\n')
+
+
 def run_all(scripts, work):
     """In our namespace, which is left by exec: nothing of ours stays mounted in it when the last process ends."""
     for script in scripts:
@@ -67,7 +78,7 @@ def main(manual):
     if os.getuid() != 0 or subprocess.run(['unshare', '-m', 'true'], check=False).returncode != 0:
         print('skipped: mount namespaces need root')
         sys.exit(77)
-    for program in ('mtree', 'jq', 'socat', 'mkfs.erofs', 'veritysetup'):
+    for program in ('mtree', 'jq', 'socat', 'mkfs.erofs', 'openssl', 'veritysetup'):
         if not shutil.which(program):
             print(f'skipped: {program} is not installed')
             sys.exit(77)
@@ -76,6 +87,7 @@ def main(manual):
         make_model(f'{work}/model')
         shutil.copytree(os.path.join(os.path.dirname(os.path.realpath(__file__)), '..', 'repart'), f'{work}/repart.d')
         shutil.copytree(f'{work}/model', f'{work}/tree')
+        make_signer(work)
         result = subprocess.run(['unshare', '-m', 'sh', '-c', ENTER, 'sh', sys.executable, os.path.realpath(__file__),
                                  os.path.realpath(manual)], env=dict(os.environ, WORK=work), check=False)
     finally:
