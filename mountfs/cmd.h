@@ -49,6 +49,11 @@ void cmd_print_path(const char *path, enum cmd_path_style style);
 void cmd_json_set_path(json_t *object, const char *key, const char *path);
 int cmd_print_json(json_t *value, struct diag *d) MUST_CHECK;
 
+/*
+ * --backend=kernel and auto. 1: FUSE is to be used, and it has been said why; else as an action.
+ */
+int cmd_mount_kernel(const struct options *o, struct diag *d) MUST_CHECK;
+
 /* The actions: see options_action. */
 int cmd_mount(const struct options *o, struct diag *d);
 int cmd_cat(const struct options *o, struct diag *d);

@@ -81,7 +81,10 @@ static int open_and_serve(const struct options *o, int status_fd, struct diag *d
 int cmd_mount(const struct options *o, struct diag *d)
 {
 	int status_fd = -1;
-	int r = o->foreground ? 0 : daemon_fork(&status_fd, d);
+	int r = o->backend == BACKEND_FUSE ? 1 : cmd_mount_kernel(o, d);
 
+	if (r <= 0)
+		return r;
+	r = o->foreground ? 0 : daemon_fork(&status_fd, d);
 	return r < 0 ? r : open_and_serve(o, status_fd, d);
 }

@@ -138,7 +138,7 @@ static void leave_terminal(struct daemon *dm)
 /* ---- telling who waits ---- */
 
 /* sd_notify(3), connected while that is still possible. Nobody there: nothing to do. */
-static void connect_manager(struct daemon *dm)
+static int connect_manager(void)
 {
 	const char *path = getenv("NOTIFY_SOCKET");
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
@@ -146,7 +146,7 @@ static void connect_manager(struct daemon *dm)
 	scoped_fd int fd = -1;
 
 	if (len == 0 || len >= sizeof(addr.sun_path) || (path[0] != '/' && path[0] != '@'))
-		return;
+		return -1;
 	memcpy(addr.sun_path, path, len);
 	if (path[0] == '@')
 		addr.sun_path[0] = '\0';
@@ -155,13 +155,29 @@ static void connect_manager(struct daemon *dm)
 	                      (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len)) < 0)
 		report_warning("cannot reach the service manager at %s: %s", path, strerror(errno));
 	else
-		dm->manager_fd = take_fd(&fd);
+		return take_fd(&fd);
+	return -1;
 }
 
-static void notify_manager(struct daemon *dm, const char *state)
+static void notify_manager(int fd, const char *state)
 {
-	if (dm->manager_fd >= 0 && send(dm->manager_fd, state, strlen(state), MSG_NOSIGNAL) < 0)
+	if (fd >= 0 && send(fd, state, strlen(state), MSG_NOSIGNAL) < 0)
 		report_warning("cannot notify the service manager: %s", strerror(errno));
+}
+
+static void tell_manager_ready(int fd)
+{
+	char state[64];
+
+	snprintf(state, sizeof(state), "READY=1\nMAINPID=%ld", (long)getpid());
+	notify_manager(fd, state);
+}
+
+void daemon_tell_manager(void)
+{
+	scoped_fd int fd = connect_manager();
+
+	tell_manager_ready(fd);
 }
 
 static void write_and_close(int *fd, const char *text)
@@ -176,10 +192,7 @@ static void write_and_close(int *fd, const char *text)
 
 static void tell_ready(struct daemon *dm)
 {
-	char state[64];
-
-	snprintf(state, sizeof(state), "READY=1\nMAINPID=%ld", (long)getpid());
-	notify_manager(dm, state);
+	tell_manager_ready(dm->manager_fd);
 	write_and_close(&dm->o.ready_fd, "ready\n");
 	if (dm->o.status_fd < 0)
 		return;
@@ -456,7 +469,7 @@ static int prepare(struct daemon *dm, struct mount *m, struct diag *d)
 {
 	int r = take_signals(dm, d), syslog_fd = -1;
 
-	connect_manager(dm);
+	dm->manager_fd = connect_manager();
 	if (r == 0 && dm->o.status_fd >= 0) {
 		syslog_fd = report_to_syslog(REPORT_SYSLOG);
 		r = leave_session(dm, d);
@@ -484,7 +497,7 @@ int daemon_serve(struct daemon *dm, struct mount *m, struct diag *d)
 	while (r == 0 && !wait_for_end(dm, &told_ready))
 		;
 	if (told_ready)
-		notify_manager(dm, "STOPPING=1");
+		notify_manager(dm->manager_fd, "STOPPING=1");
 	if (r == 0)
 		r = outcome(dm, told_ready, d);
 	if (!stop_workers(dm)) {

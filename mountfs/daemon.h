@@ -21,6 +21,10 @@ void daemon_open_std(void);
  */
 int daemon_fork(int *status_fd, struct diag *d) MUST_CHECK;
 
+/* Tells the service manager, if there is one, that this process is ready: for a mount that the
+ * kernel serves. */
+void daemon_tell_manager(void);
+
 struct daemon_options {
 	unsigned thread_cnt; /* 0: as the machine is */
 	int ready_fd;        /* gets "ready\n" and is closed; -1: none */

@@ -16,6 +16,7 @@ struct image {
 	struct vblk *vblk;
 	struct erofs *erofs;
 	struct layout layout;
+	bool has_superblock;
 };
 
 /* ---- what the proof has to cover ---- */
@@ -108,6 +109,7 @@ int image_open_blk(struct blk *disk, struct blk *hash_disk, const struct image_o
 	if (!img)
 		return diag_set(d, -ENOMEM, "%s: out of memory", blk_name(disk));
 	img->layout = layout;
+	img->has_superblock = !o->no_superblock;
 	img->disk = disk;
 	img->hash_disk = hash_disk;
 	r = prove(img, o, d);
@@ -178,6 +180,25 @@ void image_fds(const struct image *img, int out[IMAGE_FDS])
 	out[1] = blk_direct_fd(img->disk);
 	out[2] = img->hash_disk ? blk_fd(img->hash_disk) : -1;
 	out[3] = img->hash_disk ? blk_direct_fd(img->hash_disk) : -1;
+}
+
+void image_get_areas(const struct image *img, struct image_areas *out)
+{
+	const struct layout *l = &img->layout;
+	const struct verity_params *p = vblk_params(img->vblk);
+
+	*out = (struct image_areas){
+		.data_fd = blk_fd(img->disk),
+		.hash_fd = blk_fd(img->hash_disk ? img->hash_disk : img->disk),
+		.data_off = l->data.off,
+		.data_len = l->data.len,
+		.hash_off = l->hash.off,
+		.hash_len = l->hash.len,
+		.tree_off = l->hash.off + (img->has_superblock ? verity_tree_off(p) : 0),
+		.is_whole = l->data.off == 0,
+		.is_shared = l->data.off == 0 && !img->hash_disk,
+		.params = p,
+	};
 }
 
 bool image_used_backup_table(const struct image *img)

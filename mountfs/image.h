@@ -67,6 +67,20 @@ const char *image_layout(const struct image *img);
 /* The descriptors that reading needs, of the disk and of the hash device; some may be -1. */
 #define IMAGE_FDS 4
 void image_fds(const struct image *img, int out[IMAGE_FDS]);
+/*
+ * Where the proof's two halves lie, for who lets somebody else prove: offsets and lengths in bytes,
+ * within the file or device that the descriptor is open on. Lent like everything here.
+ */
+struct image_areas {
+	int data_fd, hash_fd;
+	uint64_t data_off, data_len;
+	uint64_t hash_off, hash_len; /* with the superblock, if there is one */
+	uint64_t tree_off;           /* of the tree's first block */
+	bool is_whole;               /* the data start at byte 0 of what data_fd is open on */
+	bool is_shared; /* is_whole, and the hash area lies behind them in the same place */
+	const struct verity_params *params;
+};
+void image_get_areas(const struct image *img, struct image_areas *out);
 /* The primary partition table was bad or absent, and the backup was used. */
 bool image_used_backup_table(const struct image *img);
 

@@ -6,6 +6,7 @@
  */
 #include "mount.h"
 
+#include "kernel.h"
 #include "privileges.h"
 
 #include <errno.h>
@@ -149,7 +150,7 @@ static int check_not_mounted(const char *real, const char *mountpoint, struct di
 }
 
 /* The mount point's absolute path in *real: the program changes its directory later. */
-static int check_mountpoint(const char *mountpoint, char **real, struct diag *d)
+int mount_check_place(const char *mountpoint, char **real, struct diag *d)
 {
 	struct stat st;
 
@@ -345,6 +346,8 @@ int mount_new(const struct mount_options *o, struct mount **out, struct diag *d)
 	scoped(mount) struct mount *m = calloc(1, sizeof(*m));
 	scoped_free char *real = NULL;
 	char complaint[COMPLAIN_LEN];
+	uint8_t root[HASH_MAX_LEN];
+	size_t root_len;
 	struct capture c;
 	int r = m ? 0 : diag_set(d, -ENOMEM, "out of memory");
 
@@ -354,7 +357,12 @@ int mount_new(const struct mount_options *o, struct mount **out, struct diag *d)
 			             .unmounter_fd = -1,
 			             .null_fd = -1 };
 	if (r == 0 && !is_fd)
-		r = check_mountpoint(o->mountpoint, &real, d);
+		r = mount_check_place(o->mountpoint, &real, d);
+	if (r == 0 && !is_fd && kernel_mounted(real, root, &root_len))
+		r = diag_set(d, -EBUSY,
+		             "%s: the kernel has mounted a model disk there already (mountfs "
+		             "--umount %s unmounts it)",
+		             o->mountpoint, o->mountpoint);
 	if (r == 0 && !is_fd)
 		r = check_dev_fuse(d);
 	fuse_set_log_func(log_to_stderr);
@@ -575,9 +583,13 @@ int mount_remove(const char *mountpoint, struct diag *d)
 {
 	scoped_free char *real = real_mountpoint(mountpoint);
 	char complaint[COMPLAIN_LEN] = "";
+	uint8_t root[HASH_MAX_LEN];
+	size_t root_len;
 
 	if (!real && errno != ENOENT)
 		return diag_set_errno(d, -errno, "%s: cannot look at the mount point", mountpoint);
+	if (real && kernel_mounted(real, root, &root_len))
+		return kernel_umount(real, false, d);
 	if (!real || !is_our_mount(real))
 		return diag_set(d, -EINVAL, "%s: no model disk is mounted there", mountpoint);
 	if (umount2(real, UMOUNT_NOFOLLOW) == 0 ||

@@ -24,6 +24,11 @@ struct mount_options {
  * is left mounted.
  */
 struct mount;
+/*
+ * Can a disk be mounted there? *real: the absolute path without links, the caller's to free.
+ * -EINVAL: no directory; -EBUSY: one is mounted there by FUSE; -ENOTCONN: by one that has died.
+ */
+int mount_check_place(const char *mountpoint, char **real, struct diag *d) MUST_CHECK;
 int mount_new(const struct mount_options *o, struct mount **out, struct diag *d) MUST_CHECK;
 struct fuse_session *mount_session(struct mount *m); /* lent */
 /*

@@ -18,6 +18,8 @@ struct options;
  */
 typedef int (*options_action)(const struct options *o, struct diag *d);
 
+enum backend { BACKEND_FUSE, BACKEND_KERNEL, BACKEND_AUTO };
+
 /* Texts are owned (options_free() finds them through the table), arguments borrowed. */
 struct options {
 	bool help, version;               /* asked for: nothing else is filled in */
@@ -36,6 +38,7 @@ struct options {
 	bool has_params; /* an option was given that only has a meaning without a superblock */
 	bool exit_on_corruption;
 
+	enum backend backend;
 	char *fuse_options; /* comma list for libfuse; NULL: none */
 	bool allow_other, exec, auto_unmount;
 	char *preload;       /* pattern of files to read at once; NULL: none */

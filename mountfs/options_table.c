@@ -166,6 +166,10 @@ const struct option_spec option_specs[] = {
 	{ OPTION_CUSTOM, NULL, 'o', .value = "OPTION[,...]", .set = options_set_mount_options,
 	  .help = "mount options: those of this program without\n"
 	          "dashes (root_hash=HEX), exec, those of libfuse" },
+	{ OPTION_CHOICE, "backend", .value = "fuse|kernel|auto", AT(backend),
+	  .help = "fuse: this program proves (default); kernel:\n"
+	          "dm-verity does, which needs root; auto: kernel\n"
+	          "where that is possible, else fuse" },
 	{ OPTION_FLAG, "allow-other", AT(allow_other), .help = "let other users read the mount" },
 	{ OPTION_NUMBER, "threads", .value = "N", AT(thread_cnt), .min = 1,
 	  .max = OPTIONS_MAX_THREADS, .help = "threads that serve or work (default: 2 per CPU)" },

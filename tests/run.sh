@@ -191,7 +191,7 @@ conf_reproducible() { # same source, other directory: same programs
 }
 
 long_kernel() { # a real kernel's dm-verity and EROFS as judges, in User Mode Linux; a part of gcc
-    CC=gcc build build-gcc && meson_test kernel build-gcc oracle_kernel_verity oracle_kernel_erofs ||
+    CC=gcc build build-gcc && meson_test kernel build-gcc oracle_kernel_verity oracle_kernel_erofs oracle_kernel_backend ||
         count_result "kernel build" 1
 }
 

@@ -45,17 +45,19 @@
 set -u -o pipefail
 export LC_ALL=C PATH="$PATH:/usr/sbin:/sbin"
 umask 022
-FORMAT=10        # of the cache; change when the guest root's contents change
+FORMAT=11        # of the cache; change when the guest root's contents change
 
 say() { printf 'kernel-mount: %s\n' "$*" >&2; }
 die() { local rc=$1; shift; say "$*"; exit "$rc"; }
 
-BACKEND=uml META=0 BENCH=0 KEEP=0 PREPARE=0
+BACKEND=uml META=0 BENCH=0 KEEP=0 PREPARE=0 SCRIPT=
 while [ $# -gt 0 ]; do
   case $1 in
     --backend) [ $# -ge 2 ] || die 1 "--backend needs a value"; BACKEND=$2; shift 2 ;;
     --meta) META=1; shift ;;
     --bench) BENCH=1; shift ;;
+    --script) [ $# -ge 2 ] && [ -x "$2/run" ] || die 1 "--script needs a directory with a program run"
+              SCRIPT=$(cd "$2" && pwd -P); shift 2 ;;
     --keep) KEEP=1; shift ;;
     --prepare) PREPARE=1; shift ;;
     -h|--help) sed -n '2,/^set -u/{/^set -u/d;s/^# \{0,1\}//;p}' "$0"; exit 0 ;;
@@ -70,7 +72,7 @@ CACHE=${KM_CACHE:-${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/kernel-mount}
 mkdir -p "$CACHE" || die 1 "cannot make $CACHE"
 CACHE=$(cd "$CACHE" && pwd -P)
 # the kernel command line cannot carry these
-case $CACHE in *[[:space:],:\"\']*) die 1 "cache path holds a blank, comma, colon or quote: $CACHE" ;; esac
+case $CACHE$SCRIPT in *[[:space:],:\"\']*) die 1 "a path holds a blank, comma, colon or quote: $CACHE $SCRIPT" ;; esac
 
 # ---- cache -------------------------------------------------------------------
 # veritysetup and every library it needs, from the same release as the kernel
@@ -137,7 +139,8 @@ echo 4 > /proc/sys/kernel/printk
 read up0 _ < /proc/uptime
 while read -r m; do insmod "/lib/$m" || echo "insmod $m: failed"; done < /lib/modules.list
 case $KM_VIA in
-  uml)  mount -t hostfs -o "$KM_RUN" none /out; O=/out; dev() { printf "/dev/ubd%b" "\\0$(printf %o $((97+$1)))"; } ;;
+  uml)  mount -t hostfs -o "$KM_RUN" none /out; O=/out
+        [ -z "$KM_SCRIPT" ] || { mkdir /tmp/share; mount -t hostfs -o "$KM_SCRIPT" none /tmp/share; }; dev() { printf "/dev/ubd%b" "\\0$(printf %o $((97+$1)))"; } ;;
   qemu) O=/tmp/o; cp /jobs /tmp/o/jobs; dev() { printf "/dev/vd%b" "\\0$(printf %o $((97+$1)))"; }
         i=0; while [ ! -b /dev/vda ] && [ $i -lt 50 ]; do usleep 100000; i=$((i+1)); done ;;
 esac
@@ -182,7 +185,9 @@ rate() {  # cold sequential read; /proc/uptime ticks in 10 ms
   echo "bench $2: $b bytes in $(( (t1-t0)*10 )) ms = $(( b * 100 / 1048576 / (t1-t0+(t1==t0)) )) MiB/s" >&2
 }
 job() {  # index root layout
-  d=$(dev "$1"); root=$2; kind=${3%%:*}; arg=${3#"$kind"}; arg=${arg#:}
+  d=$(dev "$1"); root=$2
+  [ -z "$KM_SCRIPT" ] || { /tmp/share/run "$d" "$root"; return; }
+  kind=${3%%:*}; arg=${3#"$kind"}; arg=${arg#:}
   data= hash= off=
   case $kind in
     gpt)        data=$d${arg%%,*}; hash=$d${arg##*,} ;;
@@ -304,7 +309,7 @@ prepare_uml() {
   { printf ./ld.so; head -c 20 /dev/zero; } | dd of="$t/out/linux" bs=1 seek="$off" conv=notrunc status=none || return 1
   k=$(ls "$t/pkg/usr/lib/uml/modules" | head -1)
   build_root "$t/pkg" "$t/out/root" &&
-    modules "$t/pkg/usr/lib/uml/modules/$k" "$t/out/root" dm-mod dm-bufio dm-verity erofs || return 1
+    modules "$t/pkg/usr/lib/uml/modules/$k" "$t/out/root" dm-mod dm-bufio dm-verity erofs loop fuse || return 1
   echo "user-mode-linux $k" > "$t/out/ready"
 }
 
@@ -400,7 +405,7 @@ run_uml() {
   ( cd "$RUN" && exec timeout -k 5 "${KM_TIMEOUT:-60}" env "TMPDIR=$tmp" "LD_LIBRARY_PATH=$d/root/lib" "$d/linux" "mem=${KM_MEM:-96M}" "uml_dir=$RUN/uml" umid=km \
       root=/dev/root rootfstype=hostfs "rootflags=$d/root" ro init=/init quiet seccomp=auto \
       initcall_blacklist=raid6_select_algo,raid6_init,calibrate_xor_blocks,init_btrfs_fs \
-      con=null con0=null,fd:1 "${disks[@]}" KM_VIA=uml "KM_RUN=$RUN" </dev/null >console 2>&1 ) & VM=$!
+      con=null con0=null,fd:1 "${disks[@]}" KM_VIA=uml "KM_RUN=$RUN" ${SCRIPT:+"KM_SCRIPT=$SCRIPT"} </dev/null >console 2>&1 ) & VM=$!
   wait $VM
 }
 run_qemu() {
