@@ -133,6 +133,7 @@ static void what_direct_reads_cannot_do_goes_through_the_cache(void **state)
 	scoped(blk) struct blk *sub = NULL;
 	char path[600];
 	scoped_fd int fd = make_cold_file(*state, path, bytes);
+	(void)fd;
 
 	assert_int_equal(blk_open(path, &b, NULL), 0);
 	blk_set_direct(b, BLK_DIRECT_YES);
