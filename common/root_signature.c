@@ -193,13 +193,12 @@ static int make_text(const struct root_signer *s, const uint8_t *root, size_t ro
 	return 0;
 }
 
-int root_signer_partition_text(const struct root_signer *s, const uint8_t *root, size_t root_len,
-                               char **out, struct diag *d)
+int root_signer_sign(const struct root_signer *s, const uint8_t *root, size_t root_len,
+                     uint8_t **out, size_t *out_len, struct diag *d)
 {
 	scoped(bio) BIO *content = statement(root, root_len);
 	scoped(pkcs7) PKCS7 *p7 = NULL;
 	scoped_free uint8_t *der = NULL;
-	scoped_free char *base64 = NULL, *text = NULL;
 	unsigned char *at;
 	int len;
 
@@ -216,10 +215,24 @@ int root_signer_partition_text(const struct root_signer *s, const uint8_t *root,
 	der = at = malloc((size_t)len);
 	if (!der || i2d_PKCS7(p7, &at) != len)
 		return diag_set(d, -ENOMEM, "out of memory for the signature");
-	base64 = base64_of(der, (size_t)len);
-	if (!base64 || make_text(s, root, root_len, base64, &text) < 0)
+	*out = take_ptr(der);
+	*out_len = (size_t)len;
+	return 0;
+}
+
+int root_signer_partition_text(const struct root_signer *s, const uint8_t *root, size_t root_len,
+                               char **out, struct diag *d)
+{
+	scoped_free uint8_t *der = NULL;
+	scoped_free char *base64 = NULL;
+	size_t len = 0;
+	int r = root_signer_sign(s, root, root_len, &der, &len, d);
+
+	if (r < 0)
+		return r;
+	base64 = base64_of(der, len);
+	if (!base64 || make_text(s, root, root_len, base64, out) < 0)
 		return diag_set(d, -ENOMEM, "out of memory for the signature");
-	*out = take_ptr(text);
 	return 0;
 }
 
@@ -311,14 +324,26 @@ void root_trust_free(struct root_trust *t)
 
 /* ---- checking ---- */
 
-static bool is_strong(const PKCS7_SIGNER_INFO *signer)
+static bool is_strong(const X509_ALGOR *digest)
 {
-	const ASN1_OBJECT *digest = NULL;
+	const ASN1_OBJECT *name = NULL;
 	int nid;
 
-	X509_ALGOR_get0(&digest, NULL, NULL, signer->digest_alg);
-	nid = OBJ_obj2nid(digest);
+	X509_ALGOR_get0(&name, NULL, NULL, digest);
+	nid = OBJ_obj2nid(name);
 	return nid == NID_sha256 || nid == NID_sha384 || nid == NID_sha512;
+}
+
+/*
+ * The signer's digest, and the list of digests to be computed beforehand: that must not be longer
+ * than one signer needs, and OpenSSL leaks memory where it holds one that is not known.
+ */
+static bool has_one_strong_digest(const PKCS7 *p7, const PKCS7_SIGNER_INFO *signer)
+{
+	const STACK_OF(X509_ALGOR) *digests = p7->d.sign->md_algs;
+
+	return sk_X509_ALGOR_num(digests) == 1 && is_strong(sk_X509_ALGOR_value(digests, 0)) &&
+	       is_strong(signer->digest_alg);
 }
 
 /* One detached signature by one signer, and nothing behind it. */
@@ -345,9 +370,9 @@ static int parse(const void *der, size_t der_len, PKCS7 **out, struct diag *d)
 	if (sk_PKCS7_SIGNER_INFO_num(signers) != 1)
 		return diag_set(d, -EUCLEAN, "the signature has %d signers, expected one",
 		                MAX(sk_PKCS7_SIGNER_INFO_num(signers), 0));
-	if (!is_strong(sk_PKCS7_SIGNER_INFO_value(signers, 0)))
+	if (!has_one_strong_digest(p7, sk_PKCS7_SIGNER_INFO_value(signers, 0)))
 		return diag_set(d, -EOPNOTSUPP,
-		                "the signature's digest is not SHA-256, SHA-384 or SHA-512");
+		                "the signature's digest is not SHA-256, SHA-384 or SHA-512 alone");
 	*out = take_ptr(p7);
 	return 0;
 }
