@@ -30,8 +30,11 @@ int root_signer_open(const char *key_path, const char *certificate_path, struct 
 void root_signer_free(struct root_signer *s); /* NULL allowed */
 DEFINE_SCOPED(root_signer, struct root_signer *, root_signer_free)
 
-/* The text of a signature partition, malloc'ed: at most ROOT_SIGNATURE_PART bytes, which NULs
- * follow on the disk. */
+/* A signature over a root hash, in DER: of at most ROOT_SIGNATURE_MAX_LEN bytes, malloc'ed. */
+int root_signer_sign(const struct root_signer *s, const uint8_t *root, size_t root_len,
+                     uint8_t **out, size_t *out_len, struct diag *d) MUST_CHECK;
+/* The same as the text of a signature partition, malloc'ed: at most ROOT_SIGNATURE_PART bytes,
+ * which NULs follow on the disk. */
 int root_signer_partition_text(const struct root_signer *s, const uint8_t *root, size_t root_len,
                                char **out, struct diag *d) MUST_CHECK;
 

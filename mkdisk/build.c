@@ -154,24 +154,56 @@ static int check_is_outside(const struct build *b, const char *path, struct diag
 	                b->opt->source);
 }
 
-static int check_record(const struct build *b, struct diag *d)
+/* Of a file that is written besides the disk, if path asks for one; what says which. */
+static int check_file(const struct build *b, const char *path, const char *what, struct diag *d)
 {
-	int r = record_check_path(b->opt->record, d);
+	int r = path ? record_check_path(path, d) : 0;
 
-	if (r < 0)
+	if (r < 0 || !path)
 		return r;
-	if (precaution_is_same(b->opt->record, b->opt->disk))
-		return diag_set(d, -EINVAL, "%s: is given for the disk and for its record",
-		                b->opt->record);
-	return check_is_outside(b, b->opt->record, d);
+	if (precaution_is_same(path, b->opt->disk))
+		return diag_set(d, -EINVAL, "%s: is given for the disk and for its %s", path, what);
+	return check_is_outside(b, path, d);
 }
 
 /* Can everything be written where it is wanted? */
 static int check_places(const struct build *b, struct diag *d)
 {
+	const char *record = b->opt->record, *signature = b->opt->root_hash_sig;
 	int r = b->opt->root_hash_only ? 0 : check_is_outside(b, b->opt->disk, d);
 
-	return r == 0 && b->opt->record ? check_record(b, d) : r;
+	if (r == 0)
+		r = check_file(b, record, "record", d);
+	if (r == 0)
+		r = check_file(b, signature, "signature", d);
+	if (r == 0 && record && signature && precaution_is_same(record, signature))
+		r = diag_set(d, -EINVAL, "%s: is given for the record and for the signature",
+		             record);
+	return r;
+}
+
+/* ---- who signs ---- */
+
+/* Keys without a place for a signature, and the other way round, are a mistake. */
+static int open_signer(struct build *b, struct diag *d)
+{
+	const struct build_options *opt = b->opt;
+	const char *part = b->defs && b->defs->signature != SIZE_MAX
+	                           ? b->defs->v[b->defs->signature].file
+	                           : NULL;
+
+	if ((opt->private_key == NULL) != (opt->certificate == NULL))
+		return diag_set(d, -EINVAL, "--private-key and --certificate go together");
+	if (opt->private_key && !part && !opt->root_hash_sig)
+		return diag_set(d, -EINVAL,
+		                "--private-key: there is no place for a signature: neither a "
+		                "definition with Verity=signature nor --root-hash-sig");
+	if (!opt->private_key && (part || opt->root_hash_sig))
+		return diag_set(d, -EINVAL, "%s%s needs --private-key and --certificate",
+		                part ? part : "--root-hash-sig", part ? ": Verity=signature" : "");
+	if (!opt->private_key)
+		return 0;
+	return root_signer_open(opt->private_key, opt->certificate, &b->signer, d);
 }
 
 /* Links are kept as they are; whoever mounts the disk should know where they lead. */
@@ -243,15 +275,30 @@ static int make_record(struct build *b, struct output *out, struct record *rec, 
 	return record_text(rec, text, d);
 }
 
-/* The texts are made before the disk takes its name: after that only the record can fail. */
+/* What belongs to a disk that has its name by now. */
+static int write_file(const void *bytes, size_t len, const char *path, const char *what,
+                      struct diag *d)
+{
+	int r = bytes ? record_write(bytes, len, path, d) : 0;
+
+	return diag_prefix(d, r, "the disk is complete, but not its %s", what);
+}
+
+/* All is made before the disk takes its name: after that only writing the small files can fail. */
 static int finish_build(struct build *b, struct output *out, char **result, struct diag *d)
 {
 	scoped_free char *text = NULL, *record = NULL;
+	scoped_free uint8_t *signature = NULL;
+	size_t signature_len = 0;
 	struct record rec;
-	int r;
+	int r = 0;
 
 	describe(b, &rec);
-	r = make_record(b, out, &rec, &record, d);
+	if (b->opt->root_hash_sig)
+		r = root_signer_sign(b->signer, b->root, sizeof(b->root), &signature,
+		                     &signature_len, d);
+	if (r == 0)
+		r = make_record(b, out, &rec, &record, d);
 	if (r < 0)
 		return r;
 	r = record_result_text(&rec, b->opt->json, &text, d);
@@ -260,11 +307,11 @@ static int finish_build(struct build *b, struct output *out, char **result, stru
 	r = output_commit(out, d);
 	if (r < 0)
 		return r;
-	if (record) {
-		r = record_write(record, b->opt->record, d);
-		if (r < 0)
-			return diag_prefix(d, r, "the disk is complete, but not its record");
-	}
+	r = write_file(record, record ? strlen(record) : 0, b->opt->record, "record", d);
+	if (r == 0)
+		r = write_file(signature, signature_len, b->opt->root_hash_sig, "signature", d);
+	if (r < 0)
+		return r;
 	*result = take_ptr(text);
 	return 0;
 }
@@ -305,6 +352,8 @@ int build_disk(const struct build_options *opt, const struct build_hooks *hooks,
 	if (r < 0)
 		return r;
 	r = build_make_plans(b, d);
+	if (r == 0)
+		r = open_signer(b, d);
 	if (r < 0)
 		return r;
 	r = build_open_output(b, &out, d);

@@ -30,8 +30,6 @@ struct build_options {
 #define BUILD_SIZE_AUTO    (UINT64_MAX - 1) /* the smallest */
 	uint32_t sector_len;                /* 0: as the device has, 512 for files */
 	enum disk_coverage coverage;
-	/* who signs the root hash, both or none: PEM files for Verity=signature */
-	const char *private_key, *certificate;
 	const char **definitions; /* directories; none: the built-in definitions */
 	size_t definition_cnt;
 	struct uuid seed, disk_id; /* repart */
@@ -58,8 +56,11 @@ struct build_options {
 
 	/* what comes out */
 	enum record_json json;
-	const char *record;   /* file, or NULL */
-	bool no_image_digest; /* in the record: the finished disk is not read again */
+	const char *record; /* file, or NULL */
+	/* who signs the root hash, PEM files, both or none: for Verity=signature, and for a file */
+	const char *private_key, *certificate;
+	const char *root_hash_sig; /* file, or NULL */
+	bool no_image_digest;      /* in the record: the finished disk is not read again */
 	bool root_hash_only;
 	bool root_is_expected;
 	uint8_t expected_root[32];

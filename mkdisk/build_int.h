@@ -21,7 +21,7 @@ struct build {
 	struct tree *tree;              /* the source's */
 	struct definitions *defs;       /* repart */
 	struct disk_identity *identity; /* repart */
-	struct root_signer *signer;     /* repart; NULL: nothing is signed */
+	struct root_signer *signer;     /* NULL: nothing is signed */
 	struct uuid fs_uuid;
 	struct erofs_plan *erofs;
 	struct disk_plan *disk;

@@ -9,26 +9,6 @@
 #include <errno.h>
 #include <inttypes.h>
 
-/* Keys are for a signature partition, and that needs them: one without the other is a mistake. */
-static int open_signer(struct build *b, struct diag *d)
-{
-	const struct build_options *opt = b->opt;
-
-	if ((opt->private_key == NULL) != (opt->certificate == NULL))
-		return diag_set(d, -EINVAL, "--private-key and --certificate go together");
-	if (b->defs->signature == SIZE_MAX && !opt->private_key)
-		return 0;
-	if (b->defs->signature == SIZE_MAX)
-		return diag_set(d, -EINVAL,
-		                "--private-key: no definition has Verity=signature, so there is no "
-		                "place for a signature");
-	if (!opt->private_key)
-		return diag_set(d, -EINVAL,
-		                "%s: Verity=signature needs --private-key and --certificate",
-		                b->defs->v[b->defs->signature].file);
-	return root_signer_open(opt->private_key, opt->certificate, &b->signer, d);
-}
-
 static int make_definitions(struct build *b, struct diag *d)
 {
 	int r;
@@ -39,8 +19,6 @@ static int make_definitions(struct build *b, struct diag *d)
 		r = definitions_default(&b->defs, d);
 	else
 		r = definitions_load(b->opt->definitions, b->opt->definition_cnt, &b->defs, d);
-	if (r == 0)
-		r = open_signer(b, d);
 	if (r < 0)
 		return r;
 	b->identity = calloc(1, sizeof(*b->identity));

@@ -150,7 +150,7 @@ static int write_signature(const struct build *b, struct output *out, struct dia
 	scoped_free char *text = NULL;
 	int r;
 
-	if (!b->signer)
+	if (!b->defs || b->defs->signature == SIZE_MAX)
 		return 0;
 	r = root_signer_partition_text(b->signer, b->root, sizeof(b->root), &text, d);
 	if (r == 0 && strlen(text) > b->disk->part[b->defs->signature].len)

@@ -31,13 +31,13 @@ static uint64_t needed_for(const struct build_options *o)
 	return needed_of_root | (sees_trusted ? UINT64_C(1) << CAP_SYS_ADMIN : 0);
 }
 
-/* The disk's, the record's, the cache's, temporary files, /dev/null. */
-#define MAX_PLACES 5
+/* The disk's, the record's, the signature's, the cache's, temporary files, /dev/null. */
+#define MAX_PLACES 6
 
 struct places {
 	size_t cnt;
 	const char *path[MAX_PLACES];
-	char disk[PATH_MAX], record[PATH_MAX], cache[PATH_MAX];
+	char disk[PATH_MAX], record[PATH_MAX], signature[PATH_MAX], cache[PATH_MAX];
 };
 
 /* The directory that path, whose last component may be a link or missing, really lies in. */
@@ -84,6 +84,8 @@ static void find_places(const struct build_options *o, struct places *p)
 		add_disk(p, o->disk);
 	if (o->record)
 		add_place(p, directory_of(o->record, p->record));
+	if (o->root_hash_sig)
+		add_place(p, directory_of(o->root_hash_sig, p->signature));
 	add_cache(p, o);
 	add_place(p, tmp && *tmp ? tmp : "/tmp");
 	add_place(p, "/dev/null");

@@ -266,10 +266,6 @@ const struct option_row option_rows[] = {
 	{ "definitions", 0, "DIR", REPART_ONLY, BY(set_definitions),
 	  "read repart.d(5) definition files from DIR; may be repeated. Default: two built-in"
 	  " ones, which the source tree has in repart/" },
-	{ "private-key", 0, "FILE", REPART_ONLY, TEXT(build.private_key),
-	  "sign the root hash with this RSA key (PEM), for a partition with Verity=signature" },
-	{ "certificate", 0, "FILE", REPART_ONLY, TEXT(build.certificate),
-	  "certificate of the private key (PEM)" },
 	{ "seed", 0, "UUID", REPART_ONLY, UUID(build.seed),
 	  "derive salt and UUIDs from it. Default: " REFERENCE_UUID },
 	{ "disk-guid", 0, "UUID", REPART_ONLY, UUID(build.disk_id),
@@ -323,6 +319,13 @@ const struct option_row option_rows[] = {
 	  "hash alone" },
 	{ "record", 0, "FILE", ANY_LAYOUT, TEXT(build.record),
 	  "write a record of source, options, disk and the SHA-256 of every file" },
+	{ "private-key", 0, "FILE", ANY_LAYOUT, TEXT(build.private_key),
+	  "sign the root hash with this RSA key (PEM), for a partition with Verity=signature or "
+	  "for --root-hash-sig" },
+	{ "certificate", 0, "FILE", ANY_LAYOUT, TEXT(build.certificate),
+	  "certificate of the private key (PEM)" },
+	{ "root-hash-sig", 0, "FILE", ANY_LAYOUT, TEXT(build.root_hash_sig),
+	  "write the signature, as veritysetup and the kernel take it" },
 	{ "image-digest", 0, "yes|no", ANY_LAYOUT, BY(set_image_digest),
 	  "SHA-256 of the whole disk in the record, for which it is read again (default), or "
 	  "not" },

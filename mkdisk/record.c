@@ -298,20 +298,18 @@ int record_check_path(const char *path, struct diag *d)
 	int r;
 
 	if (strcmp(path, "-") == 0)
-		return diag_set(d, -EINVAL, "a record needs a file: stdout belongs to the result");
+		return diag_set(d, -EINVAL, "-: a file is needed, stdout belongs to the result");
 	r = output_probe(path, &target, d);
 	if (r < 0)
 		return r;
 	if (target.is_block_device)
-		return diag_set(d, -EINVAL, "%s: is a block device, expected a file for the record",
-		                path);
+		return diag_set(d, -EINVAL, "%s: is a block device, expected a file", path);
 	return check_access(path, target.exists, d);
 }
 
-int record_write(const char *text, const char *path, struct diag *d)
+int record_write(const void *bytes, size_t len, const char *path, struct diag *d)
 {
 	scoped(output) struct output *o = NULL;
-	size_t len = strlen(text);
 	int r = record_check_path(path, d);
 
 	if (r < 0)
@@ -321,7 +319,7 @@ int record_write(const char *text, const char *path, struct diag *d)
 	                &o, d);
 	if (r < 0)
 		return r;
-	r = output_write(o, 0, text, len, d);
+	r = output_write(o, 0, bytes, len, d);
 	if (r < 0)
 		return r;
 	return output_commit(o, d);

@@ -45,10 +45,10 @@ int record_result_text(const struct record *r, enum record_json mode, char **out
 /* The provenance record as text, malloc'ed: a function of source, options and disk; no clock, no
  * host name. */
 int record_text(const struct record *r, char **out, struct diag *d) MUST_CHECK;
-/* Can a record be written there? To be asked before the work: -EINVAL for "-" (stdout belongs to
- * the result) and for anything but a regular file. */
+/* Can a record, or another file beside the disk, be written there? To be asked before the work:
+ * -EINVAL for "-" (stdout belongs to the result) and for anything but a regular file. */
 int record_check_path(const char *path, struct diag *d) MUST_CHECK;
-/* Writes the text: temporary file, fsync, rename. */
-int record_write(const char *text, const char *path, struct diag *d) MUST_CHECK;
+/* Writes it: temporary file, fsync, rename. */
+int record_write(const void *bytes, size_t len, const char *path, struct diag *d) MUST_CHECK;
 
 #endif

@@ -212,6 +212,26 @@ def signatures_of_openssl_are_accepted():
         mountfs(plain, *wrong, status=FAILED if '.no' in wrong[0] else USAGE)
 
 
+def mkdisk_signs_into_files():
+    """The same bytes as openssl(1), also for an auditor who makes no disk."""
+    definitions, signature = write_definitions('file.d', None), sandbox.file('file.sig')
+    keys = (f'--private-key={KEY}', TRUST, f'--root-hash-sig={signature}')
+    root, _ = mkdisk(sandbox.file('file.disk'), definitions, *keys)
+    with open(signature, 'rb') as file:
+        assert file.read() == openssl_sign(root)
+    os.chmod(signature, 0o644)
+    mountfs(sandbox.file('file.disk'), TRUST, f'--root-hash-sig={signature}', f'--root-hash={root}')
+    os.unlink(signature)
+    audited = sandbox.file('audited.disk')
+    assert mkdisk(audited, definitions, *keys, '--root-hash-only')[0] == root
+    with open(signature, 'rb') as file:
+        assert file.read() == openssl_sign(root)
+    assert not os.path.exists(audited)
+    for wrong, why in (('-', 'stdout belongs'), (audited, 'is given for the disk'), (f'{TREE}/x', 'lies inside')):
+        assert why in mkdisk(audited, definitions, *keys[:2], f'--root-hash-sig={wrong}', status=USAGE)[1]
+    assert 'needs --private-key' in mkdisk(audited, definitions, keys[2], status=USAGE)[1]
+
+
 def every_type_of_signature_partition_is_found():
     for i, (kind, is_known) in enumerate(TYPES.items()):
         disk, root = signed(f'type{i}.disk', write_definitions(f'type{i}.d', kind))
@@ -239,4 +259,5 @@ def mkdisk_refuses_what_cannot_be_signed():
 
 main([partition_is_what_systemd_writes, openssl_and_veritysetup_accept_what_mkdisk_signs, signing_changes_no_other_byte,
      signer_is_enough, both_demands_must_hold, good_signature_of_another_disk_is_no_help, changed_statements_are_refused,
-     signatures_of_openssl_are_accepted, every_type_of_signature_partition_is_found, mkdisk_refuses_what_cannot_be_signed])
+     signatures_of_openssl_are_accepted, mkdisk_signs_into_files, every_type_of_signature_partition_is_found,
+     mkdisk_refuses_what_cannot_be_signed])

@@ -24,7 +24,7 @@ static char *top;
 
 static const char *at(const char *name)
 {
-	static char path[4][256];
+	static char path[8][256];
 	static unsigned next;
 	char *p = path[next++ % ARRAY_LEN(path)];
 
@@ -42,7 +42,8 @@ static void touch(const char *name)
 
 static int make_places(void **state)
 {
-	static const char *const dirs[] = { "", "home", "out", "record", "tmp", "home/.cache" };
+	static const char *const dirs[] = { "",          "home", "out",        "record",
+		                            "signature", "tmp",  "home/.cache" };
 
 	(void)state;
 	top = support_make_dir();
@@ -74,6 +75,7 @@ static void confine_for(const char *source)
 {
 	struct build_options o = { .disk = at("out/disk"),
 		                   .record = at("record/disk.json"),
+		                   .root_hash_sig = at("signature/disk.sig"),
 		                   .source = source };
 
 	setenv("HOME", at("home"), 1);
@@ -132,6 +134,7 @@ static void write_around(void)
 	CHECK(write_to("out/disk") == 0 && write_to("out/part") == 0);
 	CHECK(rename(at("out/part"), at("out/disk")) == 0);
 	CHECK(write_to("record/disk.json") == 0 && write_to("tmp/scratch") == 0);
+	CHECK(write_to("signature/disk.sig") == 0);
 	CHECK(write_to("home/.cache/modeldisk/git") == 0);
 	CHECK(open("/dev/null", O_WRONLY) >= 0);
 	CHECK(access(at("home/.profile"), R_OK) == 0 && open(at("home/.profile"), O_RDONLY) >= 0);

@@ -332,8 +332,8 @@ static void record_goes_to_files_only(void **state)
 	assert_int_equal(record_check_path("/nonexistent/record", &d), -ENOENT);
 	snprintf(path, sizeof(path), "%s/record.json", f->dir);
 	assert_int_equal(record_check_path(path, &d), 0);
-	assert_int_equal(record_write("first, and longer\n", path, &d), 0);
-	assert_int_equal(record_write("second\n", path, &d), 0);
+	assert_int_equal(record_write("first, and longer\n", 18, path, &d), 0);
+	assert_int_equal(record_write("second\n", 7, path, &d), 0);
 	assert_int_equal(stat(path, &st), 0);
 	assert_int_equal(st.st_size, 7);
 }
