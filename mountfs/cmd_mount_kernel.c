@@ -115,6 +115,8 @@ static int mount_image(const struct options *o, const char *mountpoint, struct d
 	const struct kernel_options ko = { .mountpoint = mountpoint,
 		                           .root = o->image.root,
 		                           .root_len = o->image.root_len,
+		                           .signature = o->signature,
+		                           .signature_len = o->signature_len,
 		                           .exec = o->exec,
 		                           .direct = o->image.direct };
 	struct image_options io = o->image;

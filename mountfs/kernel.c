@@ -20,6 +20,7 @@
 #include <linux/loop.h>
 #include <mntent.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
@@ -350,6 +351,23 @@ static int describe(struct verity_device *v, const struct image_areas *a, const 
 	return r < 0 ? explain(v, r, "the hash tree cannot be described to the kernel", d) : 0;
 }
 
+/* A kernel that demands signatures refuses the second attempt too. */
+static int activate_as(struct verity_device *v, const struct kernel_options *o)
+{
+	const char *root = (const char *)o->root;
+	int r = -ENOKEY;
+
+	if (o->signature)
+		r = crypt_activate_by_signed_key(v->cd, v->name, root, o->root_len,
+		                                 (const char *)o->signature, o->signature_len,
+		                                 CRYPT_ACTIVATE_READONLY);
+	if (r == 0 || r == -EEXIST)
+		return r;
+	v->complaint[0] = '\0';
+	return crypt_activate_by_volume_key(v->cd, v->name, root, o->root_len,
+	                                    CRYPT_ACTIVATE_READONLY);
+}
+
 /* A name that tells the disk; the number, which mount of it. */
 static int activate_as_free_name(struct verity_device *v, const struct kernel_options *o)
 {
@@ -361,14 +379,13 @@ static int activate_as_free_name(struct verity_device *v, const struct kernel_op
 		snprintf(v->name, sizeof(v->name), DM_PREFIX "%s-%d", hex, i);
 		if (crypt_status(NULL, v->name) != CRYPT_INACTIVE)
 			continue;
-		r = crypt_activate_by_volume_key(v->cd, v->name, (const char *)o->root, o->root_len,
-		                                 CRYPT_ACTIVATE_READONLY);
+		r = activate_as(v, o);
 	}
 	return r;
 }
 
 /* Active, and about to go away when nothing holds it any more. */
-static int activate(struct verity_device *v, const struct kernel_options *o, struct diag *d)
+static int activate_for_now(struct verity_device *v, const struct kernel_options *o, struct diag *d)
 {
 	char path[PATH_LEN];
 	int r = activate_as_free_name(v, o);
@@ -387,6 +404,19 @@ static int activate(struct verity_device *v, const struct kernel_options *o, str
 		if (crypt_deactivate(v->cd, v->name) < 0)
 			diag_prefix(d, r, "%s stays behind", path);
 	}
+	return r;
+}
+
+/* No signal may end the program where the device would stay behind. */
+static int activate(struct verity_device *v, const struct kernel_options *o, struct diag *d)
+{
+	sigset_t all, before;
+	int r;
+
+	sigfillset(&all);
+	sigprocmask(SIG_BLOCK, &all, &before);
+	r = activate_for_now(v, o, d);
+	sigprocmask(SIG_SETMASK, &before, NULL);
 	return r;
 }
 

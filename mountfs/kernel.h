@@ -20,6 +20,10 @@ struct kernel_options {
 	const char *mountpoint; /* absolute, a directory, without links */
 	const uint8_t *root;
 	size_t root_len;
+	/* Over the root hash, and checked: the kernel is offered it (PKCS#7), and asked without it
+	 * if it cannot check it, or does not know the certificate. NULL: none. */
+	const uint8_t *signature;
+	size_t signature_len;
 	bool exec;
 	enum blk_direct direct; /* NO: loop devices read through the page cache */
 };

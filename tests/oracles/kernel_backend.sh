@@ -4,7 +4,7 @@
 # devices and from files, through every way in and out; then what is left behind, which must be nothing. The figures
 # (FIGURES=1) stand beside those of veritysetup and mount.
 . "$(dirname "$0")/lib.sh"
-need jq apt-get dpkg-deb ldd
+need jq apt-get dpkg-deb ldd openssl
 case $(uname -m) in x86_64) ;; *) skip "User Mode Linux runs on x86-64 only" ;; esac
 make_tree
 [ -z "${FIGURES:-}" ] || head -c 200000000 /dev/urandom >"$work/tree/weights.bin"
@@ -18,6 +18,10 @@ cp "$work/tree/config.json" "$share/"
 field "$work/flat.json" 0 hash_offset >"$share/hash_offset"
 head -c "$(cat "$share/hash_offset")" "$share/ubdb" >"$share/ubdb.data"
 tail -c "+$(($(cat "$share/hash_offset") + 1))" "$share/ubdb" >"$share/ubdb.tree"
+openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=test -keyout "$work/key" -out "$share/certificate" 2>/dev/null &&
+    root_hash "$work/json" | tr -d '\n' >"$work/root" &&
+    openssl smime -sign -nocerts -noattr -binary -in "$work/root" -inkey "$work/key" -signer "$share/certificate" -outform der \
+        -out "$share/ubda.signature" || fail "openssl cannot sign"
 # the program, with the libraries of this system beside those of the guest
 cp "$mountfs" "$share/mountfs"
 ldd "$mountfs" | sed -n 's/.* => \(\/[^ ]*\) .*/\1/p' | xargs -I LIB cp -L LIB "$share/lib/"

@@ -171,6 +171,7 @@ static void mistakes_name_what_is_wrong(void **state)
 		{ "mountfs d m -o", "-o needs a value" },
 		{ "mountfs d m --foreground=yes", "takes no value" },
 		{ "mountfs d m --on-corruption=e", "expected eio|exit" },
+		{ "mountfs d m --backend=dm", "expected fuse|kernel|auto" },
 		{ "mountfs d m --log-level=eio", "expected error|warning|note|debug" },
 		{ "mountfs d m --root-hash=xy", "not hexadecimal" },
 		{ "mountfs d m --salt=0 --root-hash=" ROOT, "--salt is \"0\"" },
